@@ -1,0 +1,1 @@
+"""One module per command type: parameters, COSEM steps, verification. `registry` lists them."""

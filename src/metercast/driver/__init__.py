@@ -1,0 +1,1 @@
+"""Drivers take one command to one meter in one session and say what it came to."""

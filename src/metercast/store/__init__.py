@@ -1,0 +1,1 @@
+"""The store's contract, split by noun, and its implementations."""

@@ -1,0 +1,81 @@
+"""What a command type is, and what it may ask of the session that it runs in."""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+
+from metercast.dlms.association import CosemAttribute, CosemMethod
+from metercast.dlms.data import Data
+from metercast.domain.command import CommandTraits
+from metercast.domain.meter import Meter
+from metercast.domain.outcome import Outcome
+from metercast.domain.words import ErrorWord
+
+
+class StepFailed(Exception):
+    """A COSEM step ended in an error word; `detail` names the step, the object and the meter's code."""
+
+    def __init__(self, error: ErrorWord, detail: str) -> None:
+        super().__init__(detail)
+        self.error = error
+        self.detail = detail
+
+
+class MeterSession(Protocol):
+    """One association with one meter, identity checked. Every call has a timeout and may raise StepFailed.
+
+    `set` and `action` first ask whether the task still wants the change (cancelled, paused, expired, lease lost).
+    """
+
+    @property
+    def meter(self) -> Meter: ...
+
+    @property
+    def verify_first(self) -> bool:
+        """True where an earlier session of this command may have changed the meter and did not see its end."""
+        ...
+
+    @property
+    def progress(self) -> Any:
+        """What an earlier session of this command left in its checkpoint, or None."""
+        ...
+
+    def now(self) -> datetime:
+        """The wall clock, UTC."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Waits, for polling a state of the meter; bounded by the session's timeout."""
+        ...
+
+    async def get(self, attribute: CosemAttribute) -> Data: ...
+
+    async def set(self, attribute: CosemAttribute, value: Data) -> None: ...
+
+    async def action(self, method: CosemMethod, parameter: Data | None = None) -> Data | None: ...
+
+
+P = TypeVar("P", bound=msgspec.Struct)
+
+Perform = Callable[[MeterSession, P], Awaitable[Outcome]]
+
+
+class CommandType(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the registry.
+
+    `parameters` is the msgspec type of commandParams; `check` raises InvalidField (paths below `commandParams`) for
+    what types alone can't say, before any I/O, with `now` as the instant of submission; `perform` runs the COSEM
+    steps in one session and returns the outcome.
+    """
+
+    traits: CommandTraits
+    parameters: type[msgspec.Struct]
+    perform: Callable[[MeterSession, Any], Awaitable[Outcome]]
+    check: Callable[[Any, datetime], None] | None = None
+    summary: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.traits.name

@@ -1,0 +1,207 @@
+"""The meter's record: how to reach it, how to associate with it, and who it says it is.
+
+`MeterRecord` holds no secret. Secrets are an `AssociationSecrets` per association name, kept apart and sealed.
+"""
+
+import re
+from datetime import datetime
+from enum import StrEnum
+from hashlib import blake2b
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+
+from metercast.domain.problem import InvalidField
+
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+Sap = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+ClientSap = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+SystemTitle = Annotated[str, msgspec.Meta(pattern="^[0-9A-Fa-f]{16}$", description="8 octets, hex")]
+
+MANAGEMENT = "management"
+PUBLIC = "public"
+
+
+class Framing(StrEnum):
+    WRAPPER = "wrapper"  # IEC 62056-47
+    HDLC = "hdlc"  # IEC 62056-46
+
+
+class Authentication(StrEnum):
+    NONE = "none"
+    LLS = "lls"
+    HLS_GMAC = "hls-gmac"
+
+
+class Protection(StrEnum):
+    NONE = "none"
+    AUTHENTICATED = "authenticated"
+    ENCRYPTED = "encrypted"
+    BOTH = "both"
+
+
+class Connection(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
+    """`channel` (default host:port) is what meters behind one gateway share; `max_sessions` its limit."""
+
+    type: Literal["tcp"] = "tcp"
+    host: Name
+    port: Port = 4059
+    framing: Framing = Framing.WRAPPER
+    channel: Name | None = None
+    max_sessions: Annotated[int, msgspec.Meta(ge=1, le=10000)] = 1
+
+    @property
+    def channel_name(self) -> str:
+        return self.channel or f"{self.host}:{self.port}"
+
+
+class Association(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
+    """One application association: client, authentication and protection, each a choice of its own."""
+
+    client_sap: ClientSap = 16
+    authentication: Authentication = Authentication.NONE
+    protection: Protection = Protection.NONE
+    security_suite: Literal[0] = 0
+    client_system_title: SystemTitle | None = None
+
+
+class Identity(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
+    """Checked after association and before any write, where given."""
+
+    server_system_title: SystemTitle | None = None
+    logical_device_name: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | None = None
+
+    @property
+    def given(self) -> bool:
+        return self.server_system_title is not None or self.logical_device_name is not None
+
+
+class MeterRecord(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
+    """The meter without its secrets. Only `connection` is required."""
+
+    connection: Connection
+    server_sap: Sap = 1
+    profile: Name = "generic"
+    time_zone: Name = "UTC"
+    associations: dict[Name, Association] = {}
+    identity: Identity = Identity()
+
+    @property
+    def management(self) -> Association:
+        """The association that commands use; without one, the public client without authentication."""
+        return self.associations.get(MANAGEMENT) or self.public
+
+    @property
+    def public(self) -> Association:
+        return self.associations.get(PUBLIC) or Association()
+
+
+class AssociationSecrets(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """The secrets of one association. Never printed: the representation names only which are set."""
+
+    password: str | None = None  # text, or "hex:" and octets
+    encryption_key: str | None = None  # 32 hex digits
+    authentication_key: str | None = None
+
+    def __repr__(self) -> str:
+        return f"AssociationSecrets({', '.join(self.names)})"
+
+    @property
+    def names(self) -> list[str]:
+        """The names, as in the record's JSON, of those that are set."""
+        pairs = zip(self.__struct_encode_fields__, self.__struct_fields__, strict=True)
+        return [name for name, field in pairs if getattr(self, field) is not None]
+
+
+Secrets = dict[str, AssociationSecrets]
+
+
+class Meter(msgspec.Struct, frozen=True):
+    """A meter as a driver needs it: its record and its secrets, opened for one session."""
+
+    device_id: str
+    record: MeterRecord
+    secrets: Secrets
+
+    def __repr__(self) -> str:
+        return f"Meter({self.device_id!r})"
+
+    def secrets_of(self, association: str) -> AssociationSecrets:
+        return self.secrets.get(association, _NO_SECRETS)
+
+
+class StoredMeter(msgspec.Struct, frozen=True):
+    """A meter as a store keeps it: JSON of the record, and its secrets sealed."""
+
+    device_id: str
+    document: bytes
+    sealed: bytes | None
+    channel: str
+    max_sessions: int
+    created_at: datetime
+    updated_at: datetime
+
+    def __repr__(self) -> str:
+        return f"StoredMeter({self.device_id!r})"
+
+
+_NO_SECRETS = AssociationSecrets()
+_HEX_KEY = re.compile("[0-9A-Fa-f]{32}")
+
+
+def check_device_id(device_id: str, path: str = "deviceId") -> None:
+    """Any printable characters, 1 to 128; raises InvalidField."""
+    if not 1 <= len(device_id) <= 128:
+        raise InvalidField(path, device_id, "a device id has 1 to 128 characters")
+    if not device_id.isprintable():
+        raise InvalidField(path, device_id, "a device id holds printable characters only")
+
+
+def check_record(record: MeterRecord) -> None:
+    """What types alone can't say; raises InvalidField naming path and value."""
+    try:
+        ZoneInfo(record.time_zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise InvalidField("timeZone", record.time_zone, "no such IANA time zone") from None
+    if record.connection.framing is not Framing.WRAPPER:
+        raise InvalidField("connection.framing", record.connection.framing.value, "only wrapper is supported")
+    if record.profile != "generic":
+        raise InvalidField("profile", record.profile, "no such profile; known: generic")
+    for name, association in record.associations.items():
+        needs_title = (
+            association.authentication is Authentication.HLS_GMAC or association.protection is not Protection.NONE
+        )
+        if needs_title and association.client_system_title is None:
+            path = f"associations.{name}.clientSystemTitle"
+            raise InvalidField(path, None, "ciphering and hls-gmac need the client's system title")
+
+
+def check_secrets(association: str, secrets: AssociationSecrets) -> None:
+    """Raises InvalidField that names the secret and never its value."""
+    path = f"associations.{association}"
+    for name, key in (
+        ("encryptionKey", secrets.encryption_key),
+        ("authenticationKey", secrets.authentication_key),
+    ):
+        if key is not None and not _HEX_KEY.fullmatch(key):
+            raise InvalidField.secret(f"{path}.{name}", "a key has 32 hex digits (16 octets)")
+    try:
+        password = password_octets(secrets.password)
+    except ValueError:
+        raise InvalidField.secret(f"{path}.password", "after hex: an even number of hex digits") from None
+    if password is not None and not 1 <= len(password) <= 64:
+        raise InvalidField.secret(f"{path}.password", "a password has 1 to 64 octets")
+
+
+def password_octets(password: str | None) -> bytes | None:
+    """The octets that go on the wire: UTF-8 text, or what follows "hex:"."""
+    if password is None:
+        return None
+    return bytes.fromhex(password[4:]) if password.startswith("hex:") else password.encode()
+
+
+def lock_key(device_id: str) -> int:
+    """The signed 64-bit key of the meter's lock: cheap to index, with collisions that only make one wait."""
+    return int.from_bytes(blake2b(device_id.encode(), digest_size=8).digest(), "big", signed=True)

@@ -1,0 +1,56 @@
+"""The driver's contract: `execute(command, meter, checkpoint) -> Outcome`."""
+
+from typing import Any, Protocol
+
+import msgspec
+
+from metercast.commands.contract import CommandType
+from metercast.domain.meter import Meter
+from metercast.domain.outcome import Outcome
+
+
+class GiveBack(Exception):
+    """Now is not the time: paused, cancelled, expired, draining, or the lease is lost.
+
+    A driver that gets it before it changed the meter ends its session and returns `Outcome.given_back`; after a
+    change was sent it finishes what it began.
+    """
+
+
+class Command(msgspec.Struct, frozen=True):
+    """A command type with its validated parameters, as one task asks for it."""
+
+    type: CommandType
+    parameters: Any
+
+
+class Checkpoint(Protocol):
+    """What the engine holds for one session of one device command."""
+
+    @property
+    def verify_first(self) -> bool:
+        """An earlier session may have changed the meter and did not see its end: read first, then decide."""
+        ...
+
+    @property
+    def progress(self) -> Any:
+        """What an earlier session of a long command left, or None."""
+        ...
+
+    def may_send(self) -> None:
+        """Before each send: raises GiveBack when the lease's own deadline has passed."""
+        ...
+
+    def may_change(self) -> None:
+        """After association, before the first byte that changes the meter: raises GiveBack."""
+        ...
+
+
+class Driver(Protocol):
+    async def execute(self, command: Command, meter: Meter, checkpoint: Checkpoint) -> Outcome:
+        """Ends in bounded time, whatever the meter does, and raises nothing but CancelledError."""
+        ...
+
+    async def close(self) -> None:
+        """Gives up what it holds."""
+        ...
