@@ -1,0 +1,101 @@
+"""A-XDR of Data (IEC 62056-5-3; tags in catalogue 3.1), both ways."""
+
+import struct
+
+from metercast.dlms.axdr import decode_length, encode_length, expect_end
+from metercast.dlms.compact_array import (
+    MAX_DEPTH,
+    MAX_VALUES,
+    decode_compact_array,
+    encode_compact_array,
+    spend,
+)
+from metercast.dlms.data_types import (
+    DONT_CARE,
+    NULL,
+    BitString,
+    CompactArray,
+    Data,
+    Tag,
+    TypeDescription,
+)
+from metercast.dlms.errors import DecodeError, EncodeError
+from metercast.dlms.scalars import NUMERIC, decode_scalar, encode_scalar, tag_at
+
+__all__ = [
+    "DONT_CARE",
+    "MAX_DEPTH",
+    "MAX_VALUES",
+    "NULL",
+    "BitString",
+    "CompactArray",
+    "Data",
+    "Tag",
+    "TypeDescription",
+    "decode_data",
+    "decode_whole",
+    "encode_data",
+]
+
+
+def decode_data(buffer: bytes, offset: int = 0) -> tuple[Data, int]:
+    """(Data, offset behind it). DecodeError: truncated, unknown tag, deeper than MAX_DEPTH, more than MAX_VALUES."""
+    try:
+        return _decode(buffer, offset, 0, [MAX_VALUES])
+    except (IndexError, struct.error):
+        raise DecodeError(f"the data ends inside a value; {len(buffer)} octets") from None
+
+
+def decode_whole(buffer: bytes) -> Data:
+    """The one Data that fills `buffer`; DecodeError also where octets are left over."""
+    data, offset = decode_data(buffer)
+    expect_end(buffer, offset, "a Data")
+    return data
+
+
+def _decode(buffer: bytes, offset: int, depth: int, budget: list[int]) -> tuple[Data, int]:
+    numeric = NUMERIC.get(buffer[offset])
+    if numeric is not None:
+        return Data(numeric[0], numeric[1].unpack_from(buffer, offset + 1)[0]), offset + 1 + numeric[2]
+    tag = tag_at(buffer, offset)
+    if tag is Tag.ARRAY or tag is Tag.STRUCTURE:
+        return _decode_container(tag, buffer, offset + 1, depth + 1, budget)
+    if tag is Tag.COMPACT_ARRAY:
+        value, offset = decode_compact_array(buffer, offset + 1, budget)
+        return Data(tag, value), offset
+    return decode_scalar(tag, buffer, offset + 1)
+
+
+def _decode_container(tag: Tag, buffer: bytes, offset: int, depth: int, budget: list[int]) -> tuple[Data, int]:
+    if depth > MAX_DEPTH:
+        raise DecodeError(f"data nested deeper than {MAX_DEPTH}")
+    count, offset = decode_length(buffer, offset)
+    if count > len(buffer) - offset:  # every element takes at least its tag
+        raise DecodeError(f"{tag.label} of {count} elements at {offset}, {len(buffer) - offset} octets remain")
+    spend(budget, count)
+    elements = []
+    for _ in range(count):
+        element, offset = _decode(buffer, offset, depth, budget)
+        elements.append(element)
+    return Data(tag, elements), offset
+
+
+def encode_data(data: Data) -> bytes:
+    """The octets of `data`; EncodeError where a value does not fit its tag or nests deeper than MAX_DEPTH."""
+    parts: list[bytes] = []
+    _encode(data, parts, 0)
+    return b"".join(parts)
+
+
+def _encode(data: Data, parts: list[bytes], depth: int) -> None:
+    tag, value = data
+    if tag is Tag.ARRAY or tag is Tag.STRUCTURE:
+        if depth >= MAX_DEPTH:
+            raise EncodeError(f"data nested deeper than {MAX_DEPTH}")
+        parts.append(bytes((tag,)) + encode_length(len(value)))
+        for element in value:
+            _encode(element, parts, depth + 1)
+    elif tag is Tag.COMPACT_ARRAY:
+        parts.append(bytes((tag,)) + encode_compact_array(value))
+    else:
+        parts.append(bytes((tag,)) + encode_scalar(tag, value))
