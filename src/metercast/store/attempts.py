@@ -17,7 +17,6 @@ from metercast.domain.retry import RetryPolicy
 from metercast.domain.states import DeviceStatus, TaskStatus
 from metercast.domain.words import ErrorWord
 
-
 BucketId = int | str  # opaque: each store has its own
 
 
@@ -148,10 +147,6 @@ class AttemptStore(Protocol):
         """Buckets with something due and no living lease; highest priority first, then longest due."""
         ...
 
-    async def seconds_to_next_due(self) -> float | None:
-        """Until a task starts, a bucket is due or a lease runs out; None where nothing is planned. May be <= 0."""
-        ...
-
     async def lease_bucket(self, bucket_id: BucketId, owner: str, lease_seconds: float) -> LeasedBucket | None:
         """Takes the bucket at epoch + 1, with its open devices. None where another living lease has it, where
         it has nothing open, or where its task may not run."""
@@ -161,9 +156,8 @@ class AttemptStore(Protocol):
         """Those that are still ours, for `lease_seconds` from now. A lease that ran out is not renewed."""
         ...
 
-    async def release_bucket(self, lease: Lease, retry_seconds: float | None) -> None:
-        """Ends the lease. The bucket is due at its earliest next attempt or expiry, or in `retry_seconds` where
-        that is sooner. Raises LeaseLost."""
+    async def release_bucket(self, lease: Lease, due_seconds: float) -> None:
+        """Ends the lease; what is still open in the bucket is due in `due_seconds`. Raises LeaseLost."""
         ...
 
     async def release_owner(self, owner_prefix: str) -> int:

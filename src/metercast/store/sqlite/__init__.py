@@ -1,0 +1,5 @@
+"""The store on SQLite: one file, one writer thread, readers beside it."""
+
+from metercast.store.sqlite.store import SqliteStore
+
+__all__ = ["SqliteStore"]

@@ -1,0 +1,226 @@
+"""What people ask of tasks, on SQLite: look up, page, stream."""
+
+import sqlite3
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+
+from metercast.domain.outcome import How
+from metercast.domain.problem import NotFound
+from metercast.domain.retry import RetryPolicy
+from metercast.domain.states import DeviceStatus, TaskStatus
+from metercast.domain.task import Attempt, Counts, DeviceCommand, DeviceCommandDetail, Task, TaskOutcome
+from metercast.domain.words import ErrorWord
+from metercast.store.pages import Page, decode_cursor, encode_cursor
+from metercast.store.sqlite.database import Database
+from metercast.store.sqlite.times import from_text, optional, to_text
+from metercast.store.tasks import DeviceQuery, ErrorCount, TaskQuery
+
+# Live counts are the sum over the buckets; a final task has them frozen in its header.
+_LIVE = "(SELECT sum(b.{0}) FROM task_buckets b WHERE b.task_id = t.task_id)"
+_COUNT = "CASE WHEN t.outcome IS NULL THEN " + _LIVE + " ELSE {1} END"
+
+_TASKS = f"""
+SELECT t.task_id, t.command_id, t.command_type, t.command_params, t.scheduled_at, t.status, t.created_at, t.updated_at,
+  t.expires_at, t.priority, t.requested_by, t.parent_task_id, t.retry, t.outcome, t.total,
+  {_COUNT.format("pending", 0)}, {_COUNT.format("sent", 0)}, {_COUNT.format("success", "t.success")},
+  {_COUNT.format("failed", "t.failed")}, {_COUNT.format("cancelled", "t.cancelled")}
+FROM tasks t
+"""
+
+_DEVICES = """
+SELECT d.device_id, d.command_status, d.error_message, d.last_updated, d.tries, d.how, d.error_detail,
+  d.next_attempt_at, d.id
+FROM task_devices d
+"""
+
+_DETAIL = f"""
+{_DEVICES.replace("FROM task_devices d", ", d.sent_at, r.result, t.command_type FROM task_devices d")}
+JOIN tasks t ON t.task_id = d.task_id LEFT JOIN task_device_results r ON r.task_device_id = d.id
+WHERE d.device_id = ? AND +d.task_id = ?
+"""
+
+_ATTEMPTS = """
+SELECT attempt, started_at, ended_at, error_message, error_detail, late FROM task_device_attempts
+WHERE task_device_id = ? ORDER BY attempt, late
+"""
+
+_ERRORS = """
+SELECT command_status, error_message, count(*) FROM task_devices
+WHERE task_id = ? AND error_message IS NOT NULL GROUP BY 1, 2 ORDER BY 3 DESC, 2, 1
+"""
+
+
+class SqliteQueries:
+    """The reading half of store.tasks.TaskStore."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    async def get_task(self, task_id: str) -> Task:
+        return await self.database.read(lambda connection: require_task(connection, task_id))
+
+    async def list_tasks(self, query: TaskQuery, limit: int, cursor: str | None) -> Page[Task]:
+        conditions, parameters = _conditions(query)
+        if cursor is not None:
+            conditions.append("(t.created_at, t.task_id) < (?, ?)")
+            parameters += decode_cursor(query, cursor, tuple[str, str])
+        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+        statement = f"{_TASKS} {where} ORDER BY t.created_at DESC, t.task_id DESC LIMIT ?"
+
+        def work(connection: sqlite3.Connection) -> list[Task]:
+            return [_task(row) for row in connection.execute(statement, (*parameters, limit + 1))]
+
+        found = await self.database.read(work)
+        items = found[:limit]
+        if len(found) <= limit:
+            return Page(items, None)
+        last = items[-1]
+        return Page(items, encode_cursor(query, [to_text(last.created_at), last.task_id]))
+
+    async def stream_devices(self, task_id: str) -> AsyncIterator[list[DeviceCommand]]:
+        def ranges(connection: sqlite3.Connection) -> list[tuple[int, int]]:
+            require_task(connection, task_id)
+            return connection.execute(
+                "SELECT first_id, last_id FROM task_buckets WHERE task_id = ? ORDER BY first_id", (task_id,)
+            ).fetchall()
+
+        for first_last in await self.database.read(ranges):
+            yield await self.database.read(lambda connection, ids=first_last: _bucket(connection, ids))  # type: ignore[misc]
+
+    async def list_devices(
+        self, task_id: str, query: DeviceQuery, limit: int, cursor: str | None
+    ) -> Page[DeviceCommand]:
+        asked = [task_id, query]
+        conditions: list[str] = ["d.task_id = ?"]
+        parameters: list[str] = [task_id]
+        for condition, value in (
+            ("d.command_status = ?", query.status),
+            ("d.error_message = ?", query.error),
+            ("d.last_updated >= ?", to_text(query.updated_since) if query.updated_since else None),
+        ):
+            if value is not None:
+                conditions.append(condition)
+                parameters.append(value)
+        after = 0 if cursor is None else decode_cursor(asked, cursor, tuple[int])[0]
+        statement = f"{_DEVICES} WHERE {' AND '.join(conditions)} AND d.id > ? ORDER BY d.id LIMIT ?"
+
+        def work(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+            require_task(connection, task_id)
+            return connection.execute(statement, (*parameters, after, limit + 1)).fetchall()
+
+        rows = await self.database.read(work)
+        items = [_device(row) for row in rows[:limit]]
+        return Page(items, encode_cursor(asked, [rows[limit - 1][8]]) if len(rows) > limit else None)
+
+    async def get_device_command(self, task_id: str, device_id: str) -> DeviceCommandDetail:
+        def work(connection: sqlite3.Connection) -> DeviceCommandDetail:
+            row = connection.execute(_DETAIL, (device_id, task_id)).fetchone()
+            if row is None:
+                raise NotFound(f"no device {device_id!r} in task {task_id!r}")
+            return _detail(task_id, row, connection.execute(_ATTEMPTS, (row[8],)).fetchall())
+
+        return await self.database.read(work)
+
+    async def error_counts(self, task_id: str) -> list[ErrorCount]:
+        def work(connection: sqlite3.Connection) -> list[ErrorCount]:
+            require_task(connection, task_id)
+            rows = connection.execute(_ERRORS, (task_id,))
+            return [ErrorCount(DeviceStatus(status), ErrorWord(word), count) for status, word, count in rows]
+
+        return await self.database.read(work)
+
+
+def find_task(connection: sqlite3.Connection, task_id: str) -> Task | None:
+    row = connection.execute(f"{_TASKS} WHERE t.task_id = ?", (task_id,)).fetchone()
+    return None if row is None else _task(row)
+
+
+def require_task(connection: sqlite3.Connection, task_id: str) -> Task:
+    """Raises NotFound."""
+    task = find_task(connection, task_id)
+    if task is None:
+        raise NotFound(f"no task {task_id!r}")
+    return task
+
+
+def _conditions(query: TaskQuery) -> tuple[list[str], list[Any]]:
+    wanted = (
+        ("t.command_id = ?", query.command_id),
+        ("t.task_id IN (SELECT d.task_id FROM task_devices d WHERE d.device_id = ?)", query.device_id),
+        ("t.status = ?", query.status),
+        ("t.command_type = ?", query.command_type),
+        ("t.created_at >= ?", query.created_from and to_text(query.created_from)),
+        ("t.created_at < ?", query.created_to and to_text(query.created_to)),
+    )
+    given = [(condition, value) for condition, value in wanted if value is not None]
+    return [condition for condition, _ in given], [value for _, value in given]
+
+
+def _bucket(connection: sqlite3.Connection, ids: tuple[int, int]) -> list[DeviceCommand]:
+    rows = connection.execute(f"{_DEVICES} WHERE d.id BETWEEN ? AND ? ORDER BY d.id", ids)
+    return [_device(row) for row in rows]
+
+
+def _task(row: tuple[Any, ...]) -> Task:
+    return Task(
+        task_id=row[0],
+        command_id=row[1],
+        command_type=row[2],
+        command_params=None if row[3] is None else msgspec.json.decode(row[3]),
+        scheduled_at=from_text(row[4]),
+        status=TaskStatus(row[5]),
+        created_at=from_text(row[6]),
+        updated_at=from_text(row[7]),
+        expires_at=from_text(row[8]),
+        priority=row[9],
+        requested_by=row[10],
+        parent_task_id=row[11],
+        retry=msgspec.json.decode(row[12], type=RetryPolicy),
+        outcome=None if row[13] is None else TaskOutcome(row[13]),
+        counts=Counts(row[14], row[15] or 0, row[16] or 0, row[17] or 0, row[18] or 0, row[19] or 0),
+    )
+
+
+def _device(row: tuple[Any, ...]) -> DeviceCommand:
+    return DeviceCommand(**_device_fields(row))
+
+
+def _device_fields(row: tuple[Any, ...]) -> dict[str, Any]:
+    return {
+        "device_id": row[0],
+        "command_status": DeviceStatus(row[1]),
+        "error": None if row[2] is None else ErrorWord(row[2]),
+        "last_updated": from_text(row[3]),
+        "attempts": row[4],
+        "how": None if row[5] is None else How(row[5]),
+        "error_detail": row[6],
+        "next_attempt_at": optional(row[7]),
+    }
+
+
+def _detail(task_id: str, row: tuple[Any, ...], kept: list[tuple[Any, ...]]) -> DeviceCommandDetail:
+    attempts = [
+        Attempt(
+            attempt=number,
+            started_at=from_text(started_at or ended_at),
+            ended_at=from_text(ended_at),
+            error=None if word is None else ErrorWord(word),
+            error_detail=detail,
+            late=bool(late),
+        )
+        for number, started_at, ended_at, word, detail, late in kept
+    ]
+    fields, sent_at, result, command_type = _device_fields(row), row[9], row[10], row[11]
+    status: DeviceStatus = fields["command_status"]
+    if status in (DeviceStatus.SENT, DeviceStatus.SUCCESS) and sent_at is not None:
+        ended_at = fields["last_updated"] if status is DeviceStatus.SUCCESS else None
+        attempts.append(Attempt(attempt=row[4], started_at=from_text(sent_at), ended_at=ended_at))
+    return DeviceCommandDetail(
+        **fields,
+        task_id=task_id,
+        command_type=command_type,
+        attempts_made=attempts,
+        result=None if result is None else msgspec.json.decode(result),
+    )
