@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
 TimeSource = Callable[[], float]
@@ -30,8 +30,8 @@ class ZoneChange:
         return start + timedelta(days=(self.weekday - start.isoweekday()) % 7)
 
 
-@dataclass(frozen=True, slots=True)
-class ZoneRules:
+@dataclass(frozen=True)
+class ZoneRules(tzinfo):
     """Standard offset in minutes east of UTC; the daylight saving changes, or None where there are none."""
 
     standard_offset: int
@@ -42,7 +42,7 @@ class ZoneRules:
     def is_daylight(self, utc: datetime) -> bool:
         if self.daylight_begin is None or self.daylight_end is None:
             return False
-        dial = utc + timedelta(minutes=self.standard_offset)
+        dial = utc.replace(tzinfo=UTC) + timedelta(minutes=self.standard_offset)
         begin = self.daylight_begin.local_time(dial.year)
         end = self.daylight_end.local_time(dial.year) - timedelta(minutes=self.daylight_minutes)
         return begin <= dial < end if begin < end else not end <= dial < begin
@@ -50,6 +50,29 @@ class ZoneRules:
     def offset(self, utc: datetime) -> int:
         """Minutes east of UTC at that instant."""
         return self.standard_offset + (self.daylight_minutes if self.is_daylight(utc) else 0)
+
+    def fromutc(self, moment: datetime) -> datetime:
+        offset = self.offset(moment)
+        local = moment + timedelta(minutes=offset)
+        earlier = moment - timedelta(minutes=self.daylight_minutes)
+        return local.replace(fold=int(self.offset(earlier) > offset))
+
+    def utcoffset(self, moment: datetime | None) -> timedelta:
+        if moment is None:
+            return timedelta(minutes=self.standard_offset)
+        dial = moment.replace(tzinfo=UTC)
+        daylight = self.standard_offset + self.daylight_minutes
+        candidates = (daylight, self.standard_offset)
+        fitting = [o for o in candidates if self.offset(dial - timedelta(minutes=o)) == o]
+        # Two fit in the hour that comes twice; none in the hour that is left out: standard time goes on there.
+        chosen = fitting[-1 if moment.fold else 0] if fitting else self.standard_offset
+        return timedelta(minutes=chosen)
+
+    def dst(self, moment: datetime | None) -> timedelta:
+        return self.utcoffset(moment) - timedelta(minutes=self.standard_offset)
+
+    def tzname(self, moment: datetime | None) -> str:
+        return str(self.utcoffset(moment))
 
     @classmethod
     def of_zone(cls, name: str, year: int) -> "ZoneRules":

@@ -1,0 +1,84 @@
+"""The physical state of one meter: what stays when a session ends."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from metercast.dlms.logical_name import LogicalName
+from metercast.simulator.calendar import NAME, ActivityCalendar
+from metercast.simulator.clock import MeterClock, TimeSource, ZoneRules
+from metercast.simulator.energy import Energy
+from metercast.simulator.relay import ControlState, Relay
+from metercast.simulator.spec import MeterSpec
+
+MethodKey = tuple[int, LogicalName, int]
+
+_rules_by_zone: dict[tuple[str, int], ZoneRules] = {}
+
+
+class MeterState:
+    """Clock, calendar, relay, energy, billing counter, and how often each method ran."""
+
+    __slots__ = (
+        "billing_counter",
+        "calendar",
+        "clock",
+        "energy",
+        "executed",
+        "on_execution",
+        "relay",
+        "spec",
+        "tariff",
+    )
+
+    def __init__(self, spec: MeterSpec, time_source: TimeSource) -> None:
+        self.spec = spec
+        self.clock = MeterClock(
+            zone_rules(spec.time_zone, time_source),
+            offset=spec.clock_offset,
+            drift=spec.clock_drift,
+            time_source=time_source,
+        )
+        self.calendar = ActivityCalendar(past_at_once=spec.past_activation == "at-once")
+        self.relay = Relay(spec.control_mode)
+        self.energy = Energy(spec.serial, self.clock.timestamp())
+        self.billing_counter = 0
+        self.tariff = 1
+        self.executed: dict[MethodKey, int] = {}
+        self.on_execution: Callable[[MethodKey, int], None] | None = None
+
+    def refresh(self) -> None:
+        """Lets happen what the time brings: an armed calendar whose moment has come becomes active."""
+        self.calendar.run(self.clock.timestamp())
+
+    def count_execution(self, class_id: int, logical_name: LogicalName, index: int) -> None:
+        key = (class_id, logical_name, index)
+        self.executed[key] = self.executed.get(key, 0) + 1
+        if self.on_execution is not None:
+            self.on_execution(key, self.executed[key])
+
+    def snapshot(self) -> dict[str, Any]:
+        """The state as JSON, for a comparison with what was read through the protocol."""
+        self.refresh()
+        armed_at = self.calendar.armed_at
+        return {
+            "activeCalendarName": self.calendar.active(NAME).value.decode("latin-1"),
+            "passiveCalendarName": self.calendar.passive(NAME).value.decode("latin-1"),
+            "armedTime": self.calendar.armed.hex().upper() if armed_at is not None else None,
+            "activations": self.calendar.activations,
+            "relayConnected": self.relay.output,
+            "controlState": ControlState(self.relay.state).name.lower(),
+            "controlMode": self.relay.mode,
+            "relaySwitched": self.relay.switched,
+            "clockOffsetSeconds": round(self.clock.offset(), 3),
+            "billingCounter": self.billing_counter,
+            "executed": {f"{c}/{name}/{index}": n for (c, name, index), n in self.executed.items()},
+        }
+
+
+def zone_rules(name: str, time_source: TimeSource) -> ZoneRules:
+    """The rules of the zone in the time source's year; the same object for the same zone and year."""
+    year = datetime.fromtimestamp(time_source()).astimezone().year
+    if (name, year) not in _rules_by_zone:
+        _rules_by_zone[name, year] = ZoneRules.of_zone(name, year)
+    return _rules_by_zone[name, year]
