@@ -1,0 +1,40 @@
+"""HLS with GMAC, mechanism 5: what each side proves to the other (catalogue 2.6)."""
+
+from hmac import compare_digest
+from typing import Final
+
+from metercast.dlms.ciphering import AUTHENTICATED, HEADER_SIZE, TAG_SIZE, Cipher
+from metercast.dlms.cosem import CosemMethod
+from metercast.dlms.errors import EncodeError, SecurityError
+from metercast.dlms.logical_name import LogicalName
+
+REPLY_TO_HLS: Final = CosemMethod(15, LogicalName(b"\x00\x00\x28\x00\x00\xff"), 1)
+"""The method that carries pass 3 and answers with pass 4."""
+
+PROOF_SIZE: Final = HEADER_SIZE + TAG_SIZE
+MIN_CHALLENGE: Final = 8
+MAX_CHALLENGE: Final = 64
+
+
+def prove(cipher: Cipher, system_title: bytes, counter: int, challenge: bytes) -> bytes:
+    """f(challenge): security control, counter and tag. `system_title` is the prover's, `challenge` the other's."""
+    tag = cipher.authenticate(system_title, counter, challenge)
+    return bytes((AUTHENTICATED,)) + counter.to_bytes(4, "big") + tag
+
+
+def verify(cipher: Cipher, system_title: bytes, challenge: bytes, proof: bytes) -> int:
+    """The counter inside a proof made by the holder of `system_title`; SecurityError where it proves nothing."""
+    if len(proof) != PROOF_SIZE or proof[0] != AUTHENTICATED:
+        raise SecurityError(f"not a GMAC proof: {len(proof)} octets, security control {proof[:1].hex()}")
+    if len(system_title) != 8:
+        raise SecurityError(f"the prover's system title has {len(system_title)} octets, not 8")
+    counter = int.from_bytes(proof[1:5], "big")
+    if not compare_digest(cipher.authenticate(system_title, counter, challenge), proof[5:]):
+        raise SecurityError("the proof of the challenge is wrong")
+    return counter
+
+
+def check_challenge(challenge: bytes) -> None:
+    """EncodeError where our own challenge has not 8 to 64 octets."""
+    if not MIN_CHALLENGE <= len(challenge) <= MAX_CHALLENGE:
+        raise EncodeError(f"a challenge has {MIN_CHALLENGE} to {MAX_CHALLENGE} octets, not {len(challenge)}")
