@@ -6,7 +6,7 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from metercast.dlms.association import CosemAttribute, CosemMethod
+from metercast.dlms.cosem import CosemAttribute, CosemMethod
 from metercast.dlms.data import Data
 from metercast.domain.command import CommandTraits
 from metercast.domain.meter import Meter
@@ -15,12 +15,20 @@ from metercast.domain.words import ErrorWord
 
 
 class StepFailed(Exception):
-    """A COSEM step ended in an error word; `detail` names the step, the object and the meter's code."""
+    """A COSEM step ended in an error word; `detail` names the step, the object and the meter's code.
 
-    def __init__(self, error: ErrorWord, detail: str) -> None:
+    `result` goes to the outcome: what was read before it failed.
+    """
+
+    def __init__(self, error: ErrorWord, detail: str, result: Any = None) -> None:
         super().__init__(detail)
         self.error = error
         self.detail = detail
+        self.result = result
+
+
+class MeterRefused(StepFailed):
+    """The meter answered this one service with a result code that is no success; the association lives on."""
 
 
 class MeterSession(Protocol):
@@ -50,11 +58,17 @@ class MeterSession(Protocol):
         """Waits, for polling a state of the meter; bounded by the session's timeout."""
         ...
 
-    async def get(self, attribute: CosemAttribute) -> Data: ...
+    async def get(self, attribute: CosemAttribute) -> Data:
+        """The attribute's value; raises MeterRefused where the meter answers with a data-access-result."""
+        ...
 
-    async def set(self, attribute: CosemAttribute, value: Data) -> None: ...
+    async def set(self, attribute: CosemAttribute, value: Data) -> None:
+        """Writes the attribute; raises MeterRefused where the meter answers with a data-access-result."""
+        ...
 
-    async def action(self, method: CosemMethod, parameter: Data | None = None) -> Data | None: ...
+    async def action(self, method: CosemMethod, parameter: Data | None = None) -> Data | None:
+        """The method's return parameters, if any; raises MeterRefused at an action-result that is no success."""
+        ...
 
 
 P = TypeVar("P", bound=msgspec.Struct)

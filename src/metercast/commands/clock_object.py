@@ -1,0 +1,116 @@
+"""The clock of a meter (class 8, catalogue 1.4): read with its uncertainty, and compared."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+from metercast.commands.contract import MeterSession, StepFailed
+from metercast.dlms.cosem import CosemAttribute, CosemMethod
+from metercast.dlms.data import Data
+from metercast.dlms.datetimes import (
+    NO_DEVIATION,
+    NO_STATUS,
+    STATUS_DIFFERENT_BASE,
+    STATUS_DOUBTFUL,
+    STATUS_DST,
+    STATUS_INVALID,
+    STATUS_INVALID_STATUS,
+    CosemDateTime,
+)
+from metercast.dlms.errors import DecodeError
+from metercast.dlms.logical_name import LogicalName
+from metercast.domain.words import ErrorWord
+
+CLASS_ID = 8
+DEFAULT_OBIS = "0.0.1.0.0.255"
+TIME = 2
+SHIFT_TIME = 6
+
+_STATUS_BITS = {
+    "invalidValue": STATUS_INVALID,
+    "doubtfulValue": STATUS_DOUBTFUL,
+    "differentBase": STATUS_DIFFERENT_BASE,
+    "invalidStatus": STATUS_INVALID_STATUS,
+    "daylightSaving": STATUS_DST,
+}
+
+
+class Reading(NamedTuple):
+    """The clock as the meter told it, and the middle of request and answer by our own clock."""
+
+    value: CosemDateTime
+    instant: datetime | None  # None where the meter's time is not fully specified
+    reference: datetime
+    half_round_trip: float  # seconds
+
+    @property
+    def difference(self) -> float:
+        """Seconds that the meter is ahead of the reference; only where the instant is known."""
+        assert self.instant is not None
+        return (self.instant - self.reference).total_seconds()
+
+    @property
+    def is_invalid(self) -> bool:
+        """The meter itself says that its time is worth nothing, or it tells none."""
+        return self.instant is None or (self.value.status != NO_STATUS and bool(self.value.status & STATUS_INVALID))
+
+    def to_json(self) -> dict[str, Any]:
+        value, instant = self.value, self.instant
+        return {
+            "time": str(value) if instant is None else instant.isoformat(),
+            "deviationMinutes": None if value.deviation == NO_DEVIATION else value.deviation,
+            "status": status_json(value.status),
+            "reference": self.reference.isoformat(timespec="milliseconds"),
+            "differenceSeconds": None if instant is None else round(self.difference, 3),
+            "uncertaintySeconds": round(self.half_round_trip, 3),
+        }
+
+
+class ClockObject(NamedTuple):
+    logical_name: LogicalName
+
+    @classmethod
+    def parse(cls, obis: str) -> "ClockObject":
+        return cls(LogicalName.parse(obis))
+
+    @property
+    def time(self) -> CosemAttribute:
+        return CosemAttribute(CLASS_ID, self.logical_name, TIME)
+
+    @property
+    def shift_time(self) -> CosemMethod:
+        return CosemMethod(CLASS_ID, self.logical_name, SHIFT_TIME)
+
+    async def read(self, session: MeterSession) -> Reading:
+        """StepFailed(InvalidResponse) where the meter's answer is no date-time."""
+        asked = session.now()
+        data = await session.get(self.time)
+        round_trip = session.now() - asked
+        try:
+            value = CosemDateTime.decode(data.octet_string(12))
+        except DecodeError as error:
+            raise StepFailed(ErrorWord.INVALID_RESPONSE, f"GET {self.time}: {error}") from error
+        instant = instant_of(value, ZoneInfo(session.meter.record.time_zone))
+        return Reading(value, instant, asked + round_trip / 2, max(round_trip.total_seconds() / 2, 0.0))
+
+
+def instant_of(value: CosemDateTime, zone: ZoneInfo) -> datetime | None:
+    """The instant, in the offset that the meter tells or, where it tells none, in its record's zone; or None."""
+    try:
+        instant = value.to_datetime(zone=zone)
+        instant.astimezone(UTC)
+    except (DecodeError, OverflowError, ValueError):
+        return None
+    return instant
+
+
+def status_json(status: int) -> dict[str, bool] | None:
+    """The bits by name; None where the status is not specified."""
+    return None if status == NO_STATUS else {name: bool(status & bit) for name, bit in _STATUS_BITS.items()}
+
+
+def encode_clock(instant: datetime, zone: ZoneInfo) -> Data:
+    """The nearest whole second in `zone`, with deviation and the DST bit; the weekday is left to the meter."""
+    nearest = (instant + timedelta(milliseconds=500)).astimezone(zone).replace(microsecond=0)
+    value = CosemDateTime.from_datetime(nearest)
+    return Data.octets(value._replace(date=value.date._replace(weekday=0xFF)).encode())

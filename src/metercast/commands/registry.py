@@ -1,0 +1,33 @@
+"""The command types that there are: one line each."""
+
+from metercast.commands.contract import CommandType
+from metercast.commands.get_tou import GET_TOU
+from metercast.commands.parameters import parse_parameters
+from metercast.commands.read_clock import READ_CLOCK
+from metercast.commands.read_registers import READ_REGISTERS
+from metercast.commands.relay import DISCONNECT, RECONNECT
+from metercast.commands.set_tou import SET_TOU
+from metercast.commands.sync_clock import SYNC_CLOCK
+from metercast.domain.problem import InvalidField
+
+__all__ = ["COMMANDS", "command_type", "parse_parameters", "register"]
+
+COMMANDS: dict[str, CommandType] = {}
+
+
+def register(command: CommandType) -> None:
+    """Adds a command type; ValueError where its name is taken by another."""
+    if COMMANDS.setdefault(command.name, command) is not command:
+        raise ValueError(f"the command type {command.name} is registered already")
+
+
+def command_type(name: str) -> CommandType:
+    """The command type of that name; InvalidField that lists the known ones."""
+    try:
+        return COMMANDS[name]
+    except KeyError:
+        raise InvalidField("commandType", name, f"unknown; known: {', '.join(sorted(COMMANDS))}") from None
+
+
+for _command in (SET_TOU, GET_TOU, READ_CLOCK, SYNC_CLOCK, READ_REGISTERS, DISCONNECT, RECONNECT):
+    register(_command)

@@ -1,0 +1,182 @@
+"""DISCONNECT and RECONNECT: the supply relay (disconnect control, class 70, catalogue 1.8).
+
+The state is read first, so a command never switches what is already as asked, and a resend is safe.
+"""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+
+from metercast.commands.contract import CommandType, MeterRefused, MeterSession, StepFailed
+from metercast.commands.parameters import ROOT, Obis, logical_name
+from metercast.commands.steps import poll, read
+from metercast.dlms.cosem import CosemAttribute, CosemMethod
+from metercast.dlms.data import Data
+from metercast.dlms.logical_name import LogicalName
+from metercast.domain.command import CommandTraits, ConflictGroup
+from metercast.domain.outcome import Outcome
+from metercast.domain.retry import Resend
+from metercast.domain.words import ErrorWord
+
+CLASS_ID = 70
+DEFAULT_OBIS = "0.0.96.3.10.255"
+OUTPUT_STATE, CONTROL_STATE, CONTROL_MODE = 2, 3, 4
+REMOTE_DISCONNECT, REMOTE_RECONNECT = 1, 2
+DISCONNECTED, CONNECTED, READY_FOR_RECONNECTION = 0, 1, 2
+NOT_SWITCHABLE = 0  # control mode: the output is always connected
+ARMING_MODES = frozenset({1, 3, 5, 6})  # a remote reconnect ends in ready-for-reconnection
+MAX_DEVICES_PER_DISCONNECT = 1000
+
+_STATES = {DISCONNECTED: "disconnected", CONNECTED: "connected", READY_FOR_RECONNECTION: "ready-for-reconnection"}
+
+
+class Relay(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
+    verify: bool = True
+    reason: Annotated[str, msgspec.Meta(max_length=256)] | None = None
+    obis: Obis = DEFAULT_OBIS
+
+
+class RelayState(NamedTuple):
+    control_state: int
+    control_mode: int
+    output_state: bool | None  # None where the meter does not tell
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "controlState": _STATES.get(self.control_state, f"state {self.control_state}"),
+            "controlMode": self.control_mode,
+            "outputState": self.output_state,
+        }
+
+
+class RelayObject(NamedTuple):
+    logical_name: LogicalName
+
+    def attribute(self, index: int) -> CosemAttribute:
+        return CosemAttribute(CLASS_ID, self.logical_name, index)
+
+    async def read(self, session: MeterSession) -> RelayState:
+        control = await read(session, self.attribute(CONTROL_STATE), Data.number)
+        mode = await read(session, self.attribute(CONTROL_MODE), Data.number)
+        return RelayState(control, mode, await self._read_output(session))
+
+    async def read_again(self, session: MeterSession, before: RelayState) -> RelayState:
+        """State and output anew; the mode does not change by switching."""
+        control = await read(session, self.attribute(CONTROL_STATE), Data.number)
+        return RelayState(control, before.control_mode, await self._read_output(session))
+
+    async def _read_output(self, session: MeterSession) -> bool | None:
+        try:
+            return await read(session, self.attribute(OUTPUT_STATE), Data.truth)
+        except MeterRefused:  # some meters show the control state only
+            return None
+
+    async def switch(self, session: MeterSession, method: int) -> None:
+        await session.action(CosemMethod(CLASS_ID, self.logical_name, method), Data.integer(0))
+
+
+def check(parameters: Relay, now: datetime) -> None:
+    logical_name(parameters.obis, f"{ROOT}.obis")
+
+
+def is_disconnected(state: RelayState) -> bool:
+    """In ready-for-reconnection the output is open, but the customer can close it: that is not disconnected."""
+    return state.control_state == DISCONNECTED and state.output_state is not True
+
+
+def is_connected(state: RelayState) -> bool:
+    return state.control_state == CONNECTED and state.output_state is not False
+
+
+def waits_for_button(state: RelayState) -> bool:
+    """Ready for reconnection, and only mode 7 has a remote way on from there (transition i)."""
+    return state.control_state == READY_FOR_RECONNECTION and state.control_mode != 7
+
+
+def is_armed(state: RelayState) -> bool:
+    """Whether a reconnect came as far as the control mode lets it: the rest is the customer's button."""
+    return state.control_state == READY_FOR_RECONNECTION and state.control_mode not in (2, 4, 7)
+
+
+async def disconnect(session: MeterSession, parameters: Relay) -> Outcome:
+    relay = RelayObject(LogicalName.parse(parameters.obis))
+    before = await _read_switchable(session, relay)
+    if is_disconnected(before):
+        return Outcome.already_so({"before": before.to_json(), "after": None})
+    await relay.switch(session, REMOTE_DISCONNECT)
+    if not parameters.verify:
+        return Outcome.done({"before": before.to_json(), "after": None})
+    after = await poll(session, lambda: relay.read_again(session, before), is_disconnected)
+    result = {"before": before.to_json(), "after": after.to_json()}
+    if not is_disconnected(after):
+        raise _not_verified("disconnect", after, result)
+    return Outcome.done(result)
+
+
+async def reconnect(session: MeterSession, parameters: Relay) -> Outcome:
+    relay = RelayObject(LogicalName.parse(parameters.obis))
+    before = await _read_switchable(session, relay)
+    if is_connected(before):
+        return Outcome.already_so({"before": before.to_json(), "after": None})
+    if waits_for_button(before):
+        return Outcome.armed({"before": before.to_json(), "after": None})
+    await relay.switch(session, REMOTE_RECONNECT)
+    if not parameters.verify:
+        result: dict[str, Any] = {"before": before.to_json(), "after": None}
+        return Outcome.armed(result) if before.control_mode in ARMING_MODES else Outcome.done(result)
+    after = await poll(
+        session, lambda: relay.read_again(session, before), lambda state: is_connected(state) or is_armed(state)
+    )
+    result = {"before": before.to_json(), "after": after.to_json()}
+    if is_connected(after):
+        return Outcome.done(result)
+    if is_armed(after):
+        return Outcome.armed(result)
+    raise _not_verified("reconnect", after, result)
+
+
+async def _read_switchable(session: MeterSession, relay: RelayObject) -> RelayState:
+    state = await relay.read(session)
+    if state.control_mode == NOT_SWITCHABLE:
+        detail = f"{relay.attribute(CONTROL_MODE)} is 0: the output is always connected"
+        raise StepFailed(ErrorWord.NOT_SWITCHABLE, detail, state.to_json())
+    return state
+
+
+def _not_verified(what: str, after: RelayState, result: dict[str, Any]) -> StepFailed:
+    shown = after.to_json()
+    detail = f"after {what}: control state {shown['controlState']}, output {shown['outputState']}"
+    return StepFailed(ErrorWord.VERIFICATION_FAILED, detail, result)
+
+
+DISCONNECT = CommandType(
+    traits=CommandTraits(
+        name="DISCONNECT",
+        resend=Resend.VERIFY,
+        conflict_group=ConflictGroup.RELAY,
+        expires_after=timedelta(minutes=15),
+        can_read_back=True,
+        needs_identity=True,
+        max_devices=MAX_DEVICES_PER_DISCONNECT,
+    ),
+    parameters=Relay,
+    perform=disconnect,
+    check=check,
+    summary="Opens the supply relay, unless it is open, and verifies it.",
+)
+
+RECONNECT = CommandType(
+    traits=CommandTraits(
+        name="RECONNECT",
+        resend=Resend.VERIFY,
+        conflict_group=ConflictGroup.RELAY,
+        expires_after=timedelta(hours=6),
+        can_read_back=True,
+        needs_identity=True,
+    ),
+    parameters=Relay,
+    perform=reconnect,
+    check=check,
+    summary="Closes the supply relay or, where the control mode asks for the customer's button, makes it ready.",
+)

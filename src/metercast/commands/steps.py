@@ -1,0 +1,51 @@
+"""What the steps of several commands share: decoding an answer, and waiting for a meter to become as wanted."""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from metercast.commands.contract import MeterRefused, MeterSession, StepFailed
+from metercast.dlms.cosem import CosemAttribute
+from metercast.dlms.data import Data
+from metercast.dlms.errors import DlmsError
+from metercast.domain.words import ErrorClass, ErrorWord
+
+T = TypeVar("T")
+
+POLL_SECONDS = 2.0
+POLLS = 5
+
+
+async def read(session: MeterSession, attribute: CosemAttribute, decode: Callable[[Data], T]) -> T:
+    """The attribute's decoded value; StepFailed(InvalidResponse) where it is not what its class says."""
+    return decoded(await session.get(attribute), decode, str(attribute))
+
+
+def decoded(data: Data, decode: Callable[[Data], T], what: str) -> T:
+    """`decode(data)`; StepFailed(InvalidResponse) naming `what` where that fails."""
+    try:
+        return decode(data)
+    except (DlmsError, ValueError, OverflowError) as error:
+        raise StepFailed(ErrorWord.INVALID_RESPONSE, f"GET {what}: {error}") from error
+
+
+async def poll(session: MeterSession, look: Callable[[], Awaitable[T]], is_reached: Callable[[T], bool]) -> T:
+    """Looks up to POLLS times, POLL_SECONDS apart, until it `is_reached`; returns what was seen last.
+
+    A refusal that may pass (temporary-failure while the meter switches) is looked at again; the last one is raised.
+    """
+    for left in range(POLLS - 1, -1, -1):
+        try:
+            seen = await look()
+        except MeterRefused as refused:
+            if left == 0 or refused.error.error_class is ErrorClass.PERMANENT:
+                raise
+        else:
+            if left == 0 or is_reached(seen):
+                return seen
+        await session.sleep(POLL_SECONDS)
+    raise AssertionError("the last look returns or raises")
+
+
+def worst(errors: list[ErrorWord]) -> ErrorWord:
+    """The word that decides for all: a permanent one before any other, else the first."""
+    return next((word for word in errors if word.error_class is ErrorClass.PERMANENT), errors[0])
