@@ -120,16 +120,26 @@ def _association_failures(outcome: Outcome, history: History) -> int:
     return 0
 
 
-def recover(resend: Resend, *, can_read_back: bool, live: bool, history: History, verifying: bool) -> Decision:
-    """Decides for a device found SENT under a dead lease: its session's end was not seen (design, section 3)."""
-    if resend is Resend.SAFE and live:
-        return Decision(DeviceEvent.RETRY, ErrorWord.OUTCOME_UNKNOWN, history.used, history.association_failures)
-    if live and (resend is Resend.VERIFY or can_read_back):
-        return Decision(
-            DeviceEvent.RETRY,
-            ErrorWord.OUTCOME_UNKNOWN,
-            history.used,
-            history.association_failures,
-            verify_first=True,
-        )
-    return Decision(DeviceEvent.FAIL, ErrorWord.OUTCOME_UNKNOWN, history.used)
+def recover(
+    resend: Resend,
+    policy: RetryPolicy,
+    history: History,
+    *,
+    can_read_back: bool,
+    live: bool,
+    jitter: float,
+) -> Decision:
+    """Decides for a device found SENT under a dead lease: its session's end was not seen (design, section 3).
+
+    It uses up no attempt, for the meter is not to blame; the first delay lets the meter drop the lost association.
+    """
+    if not live or (resend is Resend.NEVER and not can_read_back):
+        return Decision(DeviceEvent.FAIL, ErrorWord.OUTCOME_UNKNOWN, history.used)
+    return Decision(
+        DeviceEvent.RETRY,
+        ErrorWord.OUTCOME_UNKNOWN,
+        history.used,
+        history.association_failures,
+        policy.delay(1, jitter),
+        verify_first=resend is not Resend.SAFE,
+    )

@@ -1,0 +1,1 @@
+"""How work moves: service, scheduler, queue, worker, executor, writer. The engine sees contracts only."""

@@ -1,0 +1,126 @@
+"""The executor: what happens to one device, as named steps: resolve, lock, mark, drive, record.
+
+`begin` locks and marks a batch in the store; `run` resolves the meter, drives the session and decides what to record.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Protocol
+
+import structlog
+
+from metercast.domain.meter import Meter, StoredMeter
+from metercast.domain.outcome import Outcome, OutcomeKind, Phase
+from metercast.domain.retry import Decision, History, decide, recover
+from metercast.domain.states import DeviceEvent, DeviceStatus, device_after
+from metercast.domain.words import ErrorWord
+from metercast.driver.contract import Driver
+from metercast.engine.bucket import ActiveBucket
+from metercast.engine.session import Session
+from metercast.store.attempts import AttemptStore, Begun, BegunDevice, OpenDevice, Result
+
+log = structlog.get_logger()
+
+
+class Vault(Protocol):
+    """Opens what a store keeps of a meter."""
+
+    def open(self, stored: StoredMeter) -> Meter:
+        """The record and its secrets; raises ValueError where they can't be opened."""
+        ...
+
+
+class Executor:
+    def __init__(
+        self,
+        store: AttemptStore,
+        driver: Driver,
+        vault: Vault,
+        clock: Callable[[], datetime],
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._store = store
+        self._driver = driver
+        self._vault = vault
+        self._clock = clock
+        self._jitter = jitter
+
+    async def begin(self, bucket: ActiveBucket, devices: Sequence[OpenDevice]) -> Begun:
+        """Locks the meters and marks the devices SENT, durably. Raises LeaseLost and StoreUnavailable."""
+        return await self._store.begin_attempts(bucket.lease, devices)
+
+    def session(self, bucket: ActiveBucket, device: OpenDevice, begun: BegunDevice) -> Session:
+        return Session(bucket, device, begun, self._clock)
+
+    async def run(self, session: Session) -> Result:
+        """Resolve, drive, decide: the result to record. Raises nothing but CancelledError."""
+        outcome = await self._drive(session)
+        bucket, device = session.bucket, session.device
+        traits = bucket.command.type.traits
+        if outcome.kind is OutcomeKind.SUCCEEDED:
+            return Result(
+                session.begun.position, device.device_id, session.begun.tries, DeviceStatus.SUCCESS, device.used + 1,
+                how=outcome.how, result=outcome.result,
+            )  # fmt: skip
+        decision = decide(
+            outcome,
+            traits.resend,
+            bucket.task.retry,
+            History(session.begun.tries, device.used, device.association_failures),
+            live=bucket.live(self._clock()),
+            can_read_back=traits.can_read_back,
+            verifying=device.verify_first,
+            jitter=self._jitter(),
+        )
+        return _result(device, session.begun.tries, decision, outcome)
+
+    async def _drive(self, session: Session) -> Outcome:
+        bucket = session.bucket
+        try:
+            meter = self._vault.open(session.begun.meter)
+        except ValueError as error:
+            detail = f"the meter's secrets can't be opened: {error}"
+            return Outcome.failed(ErrorWord.CREDENTIALS_MISSING, detail, Phase.BEFORE_ASSOCIATION)
+        try:
+            return await self._driver.execute(bucket.command, meter, session)
+        except Exception as error:  # a fault of ours must not take the other meters with it
+            log.exception("session.internal_error", device_id=meter.device_id, command=bucket.task.command_type)
+            detail = f"internal error: {type(error).__name__}"
+            return Outcome.failed(ErrorWord.INTERNAL_ERROR, detail, Phase.CHANGING)
+
+    def recover(self, bucket: ActiveBucket, devices: Sequence[OpenDevice]) -> list[Result]:
+        """Decides for devices found SENT under a dead lease: the results to record before anything starts."""
+        traits = bucket.command.type.traits
+        live = bucket.live(self._clock())
+        results = []
+        for device in devices:
+            decision = recover(
+                traits.resend,
+                bucket.task.retry,
+                History(device.tries, device.used, device.association_failures),
+                can_read_back=traits.can_read_back,
+                live=live,
+                jitter=self._jitter(),
+            )
+            outcome = Outcome.failed(ErrorWord.OUTCOME_UNKNOWN, "the session's end was not seen", Phase.CHANGING)
+            results.append(_result(device, device.tries, decision, outcome))
+        return results
+
+
+def _result(device: OpenDevice, tries: int, decision: Decision, outcome: Outcome) -> Result:
+    return Result(
+        device.position,
+        device.device_id,
+        tries,
+        device_after(DeviceStatus.SENT, decision.event),
+        decision.used,
+        decision.association_failures,
+        decision.error,
+        outcome.detail if decision.error is not None else None,
+        delay_seconds=decision.delay_seconds,
+        verify_first=decision.verify_first,
+        count_try=decision.event is not DeviceEvent.GIVE_BACK,
+        result=outcome.result,
+        progress=outcome.progress,
+    )

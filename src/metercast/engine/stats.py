@@ -1,0 +1,19 @@
+"""What the engine counts while it runs; the web layer publishes it as metrics."""
+
+from collections import Counter
+
+from metercast.domain.states import DeviceStatus
+from metercast.domain.words import ErrorWord
+
+
+class EngineStats:
+    """Since the start of this process. Gauges are read from the worker when asked."""
+
+    def __init__(self) -> None:
+        self.sessions_begun = 0
+        self.sessions_in_flight = 0
+        self.buckets_leased = 0
+        self.late_results = 0
+        self.leases_lost = 0
+        self.results: Counter[tuple[DeviceStatus, ErrorWord | None]] = Counter()
+        self.scheduler_passes = 0

@@ -1,0 +1,284 @@
+"""The worker: leases buckets, begins devices as slots and channels free up, runs their sessions, gives buckets back."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+import msgspec
+import structlog
+
+from metercast.commands.contract import CommandType
+from metercast.domain.states import DeviceStatus
+from metercast.domain.words import ErrorWord
+from metercast.driver.contract import Command
+from metercast.engine.bucket import ActiveBucket
+from metercast.engine.channels import Channels
+from metercast.engine.executor import Executor
+from metercast.engine.holdings import Holdings
+from metercast.engine.limits import WorkerLimits
+from metercast.engine.pool import SessionPool
+from metercast.engine.queue import BucketQueue
+from metercast.engine.session import Session
+from metercast.engine.stats import EngineStats
+from metercast.engine.writer import ResultWriter
+from metercast.store.attempts import AttemptStore, Begun, DueBucket, LeasedBucket, LeaseLost, OpenDevice, Result
+from metercast.store.errors import StoreUnavailable
+
+log = structlog.get_logger()
+
+_LONGEST_REST = 1.0
+
+
+class Worker:
+    """One per process. `owner` names this start of it; `released` hears when a bucket was given back."""
+
+    def __init__(
+        self,
+        store: AttemptStore,
+        queue: BucketQueue,
+        executor: Executor,
+        commands: Mapping[str, CommandType],
+        stats: EngineStats,
+        owner: str,
+        limits: WorkerLimits,
+        released: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._queue = queue
+        self._executor = executor
+        self._commands = commands
+        self._stats = stats
+        self._owner = owner
+        self._limits = limits
+        self._released = released
+        self._writer = ResultWriter(store, stats, self._recorded)
+        self._holdings = Holdings(store, stats, limits, self._dropped)
+        self._channels: Channels[tuple[ActiveBucket, OpenDevice]] = Channels()
+        self._free = limits.sessions
+        self._pool = SessionPool(limits.sessions, self._run_session)
+        self._woken = asyncio.Event()
+        self._moved = asyncio.Event()
+        self._draining = False
+
+    async def run(self) -> None:
+        """Until cancelled; then every session is cancelled too, and its device stays SENT for the next start."""
+        loops = (self._take_loop, self._begin_loop, self._holdings.renew_all, self._writer.run)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for loop in loops:
+                    group.create_task(_again(loop), name=loop.__name__)
+        finally:
+            await self._pool.close()
+
+    async def drain(self) -> None:
+        """Takes and begins nothing more, gives back what sent no byte, and waits for the sessions in flight."""
+        self._draining = True
+        self._holdings.drain()
+        self._woken.set()
+        while len(self._holdings):
+            await self._next_move()
+
+    async def refresh(self, task_id: str) -> None:
+        """Someone changed the task: what its buckets hold of it is read again."""
+        await self._holdings.renew(self._holdings.of_task(task_id))
+        self._woken.set()
+
+    # Taking buckets
+
+    async def _take_loop(self) -> None:
+        while not self._draining:
+            due = await self._queue.take()
+            while not self._holdings.has_room(due.priority):
+                await self._next_move()
+            if due.bucket_id not in self._holdings and not self._draining:
+                await self._take(due)
+        await asyncio.Event().wait()
+
+    async def _take(self, due: DueBucket) -> None:
+        asked_at = time.monotonic()
+        leased = await self._store.lease_bucket(due.bucket_id, self._owner, self._limits.lease_seconds)
+        if leased is None:
+            return
+        try:
+            command = self._command(leased)
+            if command is None:
+                await self._refuse_all(leased)
+                return
+            bucket = ActiveBucket(leased, command, self._holdings.deadline(asked_at))
+            bucket.draining = self._draining
+            await self._settle(bucket, leased)
+        except LeaseLost:
+            return
+        self._holdings.add(bucket)
+        self._woken.set()
+
+    def _command(self, leased: LeasedBucket) -> Command | None:
+        """The stored command; None where this server does not know its type or parameters."""
+        command_type = self._commands.get(leased.task.command_type)
+        if command_type is None:
+            return None
+        try:
+            return Command(command_type, msgspec.convert(leased.task.command_params or {}, command_type.parameters))
+        except msgspec.ValidationError:
+            return None
+
+    async def _refuse_all(self, leased: LeasedBucket) -> None:
+        log.error("worker.unknown_command", task_id=leased.task.task_id, command=leased.task.command_type)
+        detail = f"this server does not know the command {leased.task.command_type} with these parameters"
+        lost = [
+            Result(d.position, d.device_id, d.tries, DeviceStatus.FAILED, d.used, 0, ErrorWord.OUTCOME_UNKNOWN, detail)
+            for d in leased.devices
+            if d.status is DeviceStatus.SENT
+        ]
+        pending = [device.position for device in leased.devices if device.status is DeviceStatus.PENDING]
+        await self._store.record_results(leased.lease, lost)
+        await self._store.refuse_devices(leased.lease, pending, ErrorWord.INTERNAL_ERROR, detail)
+        await self._store.release_bucket(leased.lease, 0)
+        self._released()
+
+    async def _settle(self, bucket: ActiveBucket, leased: LeasedBucket) -> None:
+        """Decides what a dead lease left SENT, refuses unknown devices, and takes the others up."""
+        left = [device for device in leased.devices if device.status is DeviceStatus.SENT]
+        if left:
+            log.info("worker.recovers", task_id=bucket.task.task_id, devices=len(left))
+            results = self._executor.recover(bucket, left)
+            await self._store.record_results(bucket.lease, results)
+            bucket.in_flight = {device.position: device for device in left}
+            for result in results:
+                bucket.retry(result)
+        pending = [device for device in leased.devices if device.status is DeviceStatus.PENDING]
+        unknown = [device.position for device in pending if device.channel is None]
+        if unknown and bucket.runs:
+            detail = "the device is not registered"
+            await self._store.refuse_devices(bucket.lease, unknown, ErrorWord.UNKNOWN_DEVICE, detail)
+        bucket.add(device for device in pending if device.channel is not None)
+
+    # Beginning devices
+
+    async def _begin_loop(self) -> None:
+        while True:
+            await self._wait_for_work()
+            batches = self._pick()
+            if batches:
+                await asyncio.gather(*(self._begin(bucket, devices) for bucket, devices in batches))
+            crowded = self._queue.best_priority is not None
+            if await self._holdings.give_up_idle(crowded=crowded):
+                self._released()
+            self._moved.set()
+
+    async def _next_move(self) -> None:
+        """Waits for the next pass of the begin loop, which comes at least every second."""
+        self._moved.clear()
+        await self._moved.wait()
+
+    async def _wait_for_work(self) -> None:
+        """Until woken, or a device has waited long enough. A short rest lets slots free up together."""
+        wake = self._holdings.next_wake
+        timeout = _LONGEST_REST if wake is None else min(_LONGEST_REST, max(0.0, wake - time.monotonic()))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._woken.wait(), timeout)
+        if self._free < self._limits.sessions // 2:
+            await asyncio.sleep(self._limits.linger_seconds)
+        self._woken.clear()
+
+    def _pick(self) -> list[tuple[ActiveBucket, list[OpenDevice]]]:
+        """Devices that may begin now, with a session slot and a place in their channel taken for each."""
+        now = time.monotonic()
+        batches = []
+        for bucket in self._holdings.in_order():
+            bucket.wake_due(now)
+            if not bucket.runs:
+                continue
+            batch = []
+            while self._free and bucket.startable:
+                device = bucket.startable.popleft()
+                assert device.channel is not None
+                if self._channels.enter(device.channel, device.max_sessions):
+                    self._free -= 1
+                    batch.append(device)
+                else:
+                    bucket.parked += 1
+                    self._channels.wait(device.channel, bucket.task.priority, (bucket, device))
+            if batch:
+                batches.append((bucket, batch))
+        return batches
+
+    async def _begin(self, bucket: ActiveBucket, devices: list[OpenDevice]) -> None:
+        waiting = {device.position: device for device in devices}
+        bucket.in_flight.update(waiting)
+        begun: Begun | None = None
+        try:
+            begun = await self._executor.begin(bucket, devices)
+        except LeaseLost:
+            bucket.lost = True
+        except StoreUnavailable as error:
+            log.warning("worker.store_unavailable", loop="begin", error=error.detail)
+            for device in devices:
+                bucket.wait(device, time.monotonic() + _LONGEST_REST)
+        if begun is not None:
+            bucket.task_status = begun.task_status
+            for each in begun.begun:
+                self._stats.sessions_begun += 1
+                self._stats.sessions_in_flight += 1
+                self._pool.start(self._executor.session(bucket, waiting.pop(each.position), each))
+            retry_at = time.monotonic() + self._limits.lock_retry_seconds
+            for position in (*begun.locked, *begun.waits):
+                bucket.wait(waiting[position], retry_at)
+        for position, device in waiting.items():
+            del bucket.in_flight[position]
+            self._leave(device)
+
+    # Sessions
+
+    async def _run_session(self, session: Session) -> None:
+        try:
+            result = await self._executor.run(session)
+            self._writer.add(session.bucket, result)
+        finally:
+            self._stats.sessions_in_flight -= 1
+            self._leave(session.device)
+
+    def _leave(self, device: OpenDevice) -> None:
+        """Gives back the session slot and the place in the channel."""
+        assert device.channel is not None
+        self._free += 1
+        self._channels.leave(device.channel)
+        self._call_next(device.channel)
+        self._woken.set()
+
+    def _call_next(self, channel: str) -> None:
+        """A place in the channel is free: the first that waits for it and may run can start."""
+        while (next_in_channel := self._channels.next_waiting(channel)) is not None:
+            bucket, device = next_in_channel
+            bucket.parked -= 1
+            bucket.startable.appendleft(device)
+            if bucket.runs:
+                return
+
+    def _recorded(self, bucket: ActiveBucket, results: list[Result]) -> None:
+        """The writer is done with them: what is PENDING again waits for its next attempt."""
+        for result in results:
+            bucket.retry(result)
+        self._woken.set()
+
+    def _dropped(self, bucket: ActiveBucket) -> None:
+        """Whoever was called to a channel and will not come must not keep the others waiting."""
+        called = list(bucket.startable)
+        bucket.startable.clear()
+        for device in called:
+            if device.channel is not None:
+                self._call_next(device.channel)
+
+
+async def _again(loop: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Runs a loop for ever: a fault in one pass is told and does not end the worker."""
+    while True:
+        try:
+            await loop()
+        except StoreUnavailable as error:
+            log.warning("worker.store_unavailable", loop=loop.__name__, error=error.detail)
+        except Exception:
+            log.exception("worker.internal_error", loop=loop.__name__)
+        await asyncio.sleep(_LONGEST_REST)
