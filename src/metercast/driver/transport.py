@@ -1,0 +1,143 @@
+"""Byte transports to meters. A `Connector` gives the driver one per session; TCP is the one there is."""
+
+import asyncio
+from typing import Protocol, cast
+
+from metercast.domain.meter import Meter
+from metercast.driver.errors import PeerClosed
+
+MAX_BUFFERED = 256 * 1024
+
+
+class Transport(Protocol):
+    """A full-duplex byte stream. One reader at a time."""
+
+    def write(self, data: bytes) -> None:
+        """Hands all of `data` to the transport. What the peer is gone for is told by the next read."""
+        ...
+
+    async def read(self) -> bytes:
+        """At least one octet. Raises PeerClosed at the end, or what `interrupt` was given."""
+        ...
+
+    def interrupt(self, error: Exception) -> None:
+        """Lets the read that waits, or else the next one, raise `error`; so does every later one."""
+        ...
+
+    async def close(self) -> None:
+        """Sends what is left and closes; returns when it is closed, or raises what `interrupt` was given."""
+        ...
+
+    def abort(self) -> None:
+        """Closes at once; what is unsent is lost. May be called again."""
+        ...
+
+
+class Connector(Protocol):
+    """Where transports come from: a dial out, later a dial-in, a wake-up, a serial line."""
+
+    async def connect(self, meter: Meter) -> Transport:
+        """Raises OSError. Cancelling it leaves nothing open; the driver cancels it at its connect timeout."""
+        ...
+
+
+class TcpConnector:
+    """Dials the host and port of the meter's record."""
+
+    async def connect(self, meter: Meter) -> Transport:
+        connection = meter.record.connection
+        loop = asyncio.get_running_loop()
+        _, transport = await loop.create_connection(lambda: TcpTransport(loop), connection.host, connection.port)
+        return transport
+
+
+class TcpTransport(asyncio.Protocol):
+    """The asyncio side of one TCP connection. Reading pauses while MAX_BUFFERED octets are not taken."""
+
+    __slots__ = ("_chunks", "_closed", "_failure", "_loop", "_paused", "_size", "_transport", "_waiter")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._transport: asyncio.Transport | None = None
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._paused = False
+        self._waiter: asyncio.Future[bytes] | None = None
+        self._closed: asyncio.Future[None] | None = None
+        self._failure: Exception | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(data)
+            return
+        self._chunks.append(data)
+        self._size += len(data)
+        if self._size > MAX_BUFFERED and not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        self._fail(PeerClosed("the meter closed the connection"))
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._fail(PeerClosed(f"the connection broke: {exc}" if exc else "the connection is closed"))
+        if self._closed is not None and not self._closed.done():
+            self._closed.set_result(None)
+
+    def write(self, data: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(data)
+
+    async def read(self) -> bytes:
+        if self._chunks:
+            return self._take()
+        if self._failure is not None:
+            raise self._failure
+        self._waiter = self._loop.create_future()
+        try:
+            return await self._waiter
+        finally:
+            self._waiter = None
+
+    def _take(self) -> bytes:
+        data = b"".join(self._chunks) if len(self._chunks) > 1 else self._chunks[0]
+        self._chunks.clear()
+        self._size = 0
+        if self._paused and self._transport is not None:
+            self._paused = False
+            self._transport.resume_reading()
+        return data
+
+    def interrupt(self, error: Exception) -> None:
+        self._failure = error
+        self._chunks.clear()
+        self._wake(self._waiter, error)
+        self._wake(self._closed, error)
+
+    async def close(self) -> None:
+        if self._transport is None:
+            return
+        self._closed = self._loop.create_future()
+        self._transport.close()
+        await self._closed
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _fail(self, error: Exception) -> None:
+        """The first failure stays."""
+        if self._failure is None:
+            self._failure = error
+            self._wake(self._waiter, error)
+
+    @staticmethod
+    def _wake(waiter: "asyncio.Future[bytes] | asyncio.Future[None] | None", error: Exception) -> None:
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(error)

@@ -1,0 +1,88 @@
+"""A MeterSession with objects instead of a meter, and a script of what goes wrong."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from metercast.commands.contract import StepFailed
+from metercast.commands.registry import command_type, parse_parameters
+from metercast.dlms.action import ActionRequestNormal
+from metercast.dlms.cosem import CosemAttribute, CosemMethod
+from metercast.dlms.data import Data
+from metercast.dlms.get import GetRequestNormal
+from metercast.dlms.logical_name import LogicalName
+from metercast.dlms.set import SetRequestNormal
+from metercast.domain.meter import Connection, Meter, MeterRecord
+from metercast.domain.outcome import Outcome
+
+INVOKE = 0xC1
+NOW = datetime(2026, 9, 17, 9, 15, 6, tzinfo=UTC)
+
+
+def meter(zone: str = "UTC") -> Meter:
+    return Meter("meter-1", MeterRecord(connection=Connection(host="127.0.0.1"), time_zone=zone), {})
+
+
+def attribute(class_id: int, obis: str, index: int) -> CosemAttribute:
+    return CosemAttribute(class_id, LogicalName.parse(obis), index)
+
+
+class FakeSession:
+    """`objects` are attributes by (class, obis, index); `fail` maps "get 20/8" and the like to what is raised.
+
+    `fail` values: one StepFailed for every time, or a list of them and of None, used up from the front.
+    """
+
+    def __init__(self, objects: dict[tuple[int, str, int], Data], zone: str = "UTC") -> None:
+        self.objects = {attribute(*key): value for key, value in objects.items()}
+        self.fail: dict[str, StepFailed | list[StepFailed | None]] = {}
+        self.actions: dict[str, Callable[[Data | None], Data | None]] = {}
+        self.log: list[str] = []
+        self.apdus: list[str] = []
+        self.slept: list[float] = []
+        self.on_sleep: Callable[[], None] = lambda: None
+        self.clock = NOW
+        self.latency = 0.0
+        self.meter = meter(zone)
+        self.verify_first = False
+        self.progress: Any = None
+
+    def now(self) -> datetime:
+        return self.clock
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.clock += timedelta(seconds=seconds)
+        self.on_sleep()
+
+    async def get(self, attribute: CosemAttribute) -> Data:
+        self._log("get", attribute, GetRequestNormal(INVOKE, attribute).encode())
+        return self.objects[attribute]
+
+    async def set(self, attribute: CosemAttribute, value: Data) -> None:
+        self._log("set", attribute, SetRequestNormal(INVOKE, attribute, value).encode())
+        self.objects[attribute] = value
+
+    async def action(self, method: CosemMethod, parameter: Data | None = None) -> Data | None:
+        self._log("action", method, ActionRequestNormal(INVOKE, method, parameter).encode())
+        return self.actions[f"{method.class_id}/{method.index}"](parameter)
+
+    def _log(self, service: str, target: CosemAttribute | CosemMethod, apdu: bytes) -> None:
+        name = f"{service} {target.class_id}/{target.index}"
+        self.log.append(name)
+        self.apdus.append(apdu.hex())
+        self.clock += timedelta(seconds=self.latency)
+        planned = self.fail.get(name)
+        error = planned.pop(0) if isinstance(planned, list) and planned else planned
+        if isinstance(error, StepFailed):
+            raise error
+
+    @property
+    def changes(self) -> list[str]:
+        return [entry for entry in self.log if not entry.startswith("get")]
+
+
+async def run(session: FakeSession, name: str, raw: dict[str, Any] | None = None) -> Outcome:
+    """Parameters from JSON and the command's steps; StepFailed comes through."""
+    command = command_type(name)
+    return await command.perform(session, parse_parameters(command, raw, session.now()))
