@@ -1,0 +1,87 @@
+"""Reading, writing and invoking through one association: rights, faults, results, and the witness of each."""
+
+from metercast.dlms.cosem import CosemAttribute, CosemMethod, Selection
+from metercast.dlms.data import NULL, Data
+from metercast.dlms.results import ActionResultCode, DataAccessResult
+from metercast.simulator.objects.base import Attribute, Caller, Refusal
+from metercast.simulator.objects.model import ObjectModel
+from metercast.simulator.observer import Observer, Service
+from metercast.simulator.session_faults import SessionFaults
+from metercast.simulator.state import MeterState
+
+
+class ObjectAccess:
+    """`answer_lost` is True once a method ran whose answer the fault at hand forbids to send."""
+
+    __slots__ = ("_caller", "_faults", "_model", "_observer", "_state", "answer_lost")
+
+    def __init__(
+        self, model: ObjectModel, state: MeterState, caller: Caller, faults: SessionFaults, observer: Observer
+    ) -> None:
+        self._model, self._state, self._caller = model, state, caller
+        self._faults, self._observer = faults, observer
+        self.answer_lost = False
+
+    def get(self, attribute: CosemAttribute, selection: Selection | None) -> Data | DataAccessResult:
+        self._state.refresh()
+        result: Data | DataAccessResult
+        try:
+            self._spoil("get", attribute)
+            read = self._attribute(attribute, selection).read
+            if read is None:
+                raise Refusal(DataAccessResult.READ_WRITE_DENIED)
+            result = read(self._state, self._caller)
+        except Refusal as refusal:
+            result = DataAccessResult(refusal.result)
+        self._note("get", attribute, 0 if isinstance(result, Data) else int(result))
+        return result
+
+    def set(self, attribute: CosemAttribute, value: Data, selection: Selection | None) -> DataAccessResult:
+        self._state.refresh()
+        result = DataAccessResult.SUCCESS
+        try:
+            self._spoil("set", attribute)
+            write = self._attribute(attribute, selection).write
+            if write is None:
+                raise Refusal(DataAccessResult.READ_WRITE_DENIED)
+            write(self._state, value)
+        except Refusal as refusal:
+            result = DataAccessResult(refusal.result)
+        self._note("set", attribute, int(result))
+        return result
+
+    def invoke(self, method: CosemMethod, parameter: Data | None) -> tuple[ActionResultCode, Data | None]:
+        self._state.refresh()
+        result = ActionResultCode.SUCCESS
+        returned: Data | None = None
+        try:
+            self._spoil("action", method)
+            run = self._model.method(self._caller.client_sap, method.class_id, method.logical_name, method.index)
+            returned = run(self._state, NULL if parameter is None else parameter)
+        except Refusal as refusal:
+            result = ActionResultCode(refusal.result)
+        else:
+            self._state.count_execution(method.class_id, method.logical_name, method.index)
+            lost = self._faults.loses_answer()
+            if lost is not None:
+                self._observer.fault_played(lost)
+                self.answer_lost = True
+        self._note("action", method, int(result))
+        return result, returned
+
+    def _attribute(self, attribute: CosemAttribute, selection: Selection | None) -> Attribute:
+        found = self._model.attribute(
+            self._caller.client_sap, attribute.class_id, attribute.logical_name, attribute.index
+        )
+        if selection is not None:  # no object of this model has selective access
+            raise Refusal(DataAccessResult.OTHER_REASON)
+        return found
+
+    def _note(self, service: Service, target: CosemAttribute | CosemMethod, result: int) -> None:
+        self._observer.service_answered(service, target.class_id, target.logical_name, target.index, result)
+
+    def _spoil(self, service: Service, target: CosemAttribute | CosemMethod) -> None:
+        spoiled = self._faults.spoils(service, target.class_id, target.logical_name, target.index)
+        if spoiled is not None:
+            self._observer.fault_played(spoiled[0])
+            raise Refusal(spoiled[1])

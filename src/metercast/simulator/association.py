@@ -1,0 +1,234 @@
+"""The server side of an application association, without I/O: an APDU in, at most one APDU out.
+
+Order of checks as in catalogue 2.2 to 2.7; what is refused, is refused as strictly as a meter may.
+"""
+
+from enum import Enum, auto
+
+from metercast.dlms.acse import AARQ, RLRQ, Mechanism, Rlre, decode_rlrq
+from metercast.dlms.action import (
+    ACTION_REQUEST,
+    ActionRequestNormal,
+    ActionResponseNormal,
+    MethodResponse,
+    decode_action_request,
+)
+from metercast.dlms.ciphering import PLAIN_TAGS, overhead
+from metercast.dlms.data import Data, Tag
+from metercast.dlms.errors import DecodeError, SecurityError
+from metercast.dlms.get import GET_REQUEST
+from metercast.dlms.hls import REPLY_TO_HLS
+from metercast.dlms.initiate import InitiateResponse, decode_initiate_request
+from metercast.dlms.results import ActionResultCode
+from metercast.dlms.service_error import EXCEPTION_RESPONSE, ExceptionResponse, ServiceErrorCode, StateError
+from metercast.dlms.set import SET_REQUEST
+from metercast.simulator.access import ObjectAccess
+from metercast.simulator.channel import OutOfStep, SecureChannel, Silence
+from metercast.simulator.objects.model import standard_model, standard_object_list
+from metercast.simulator.observer import Observer
+from metercast.simulator.opening import AssociationHolder, Opened, Opening
+from metercast.simulator.security import another_name, another_title
+from metercast.simulator.services import TOO_LONG, UNSUPPORTED, Services
+from metercast.simulator.session_faults import SessionFaults
+from metercast.simulator.spec import MANAGEMENT_CLIENT, PUBLIC_CLIENT
+
+NO_LIMIT = 0xFFFF
+NOT_ALLOWED = ExceptionResponse(StateError.SERVICE_NOT_ALLOWED, ServiceErrorCode.OPERATION_NOT_POSSIBLE).encode()
+DECIPHERING = ExceptionResponse(StateError.SERVICE_NOT_ALLOWED, ServiceErrorCode.DECIPHERING_ERROR).encode()
+
+
+class Phase(Enum):
+    IDLE = auto()
+    HLS_PENDING = auto()
+    OPEN = auto()
+
+
+class ServerAssociation:
+    """One association on one connection; it is the `Caller` that the objects see.
+
+    `aborted` is True once the connection must be dropped without sending the answer.
+    """
+
+    def __init__(self, meter: AssociationHolder, faults: SessionFaults, observer: Observer) -> None:
+        self._meter, self._faults, self._observer = meter, faults, observer
+        spec = meter.spec
+        title, name = spec.system_title, spec.logical_device_name
+        if faults.another_identity:
+            title, name = another_title(title), another_name(name)
+        self._channel = SecureChannel(meter.security, title, faults, observer)
+        self.logical_device_name = name.encode("ascii")
+        self.phase = Phase.IDLE
+        self.client_sap = 0
+        self._opened: Opened | None = None
+        self._services: Services | None = None
+        self._access: ObjectAccess | None = None
+
+    # What the objects see of the association.
+
+    @property
+    def conformance(self) -> int:
+        return self._opened.conformance if self._opened else 0
+
+    @property
+    def max_answer(self) -> int:
+        return self._opened.max_answer if self._opened else 0
+
+    @property
+    def mechanism(self) -> int:
+        return self._opened.mechanism if self._opened else 0
+
+    @property
+    def ciphered(self) -> bool:
+        return self._opened is not None and self._opened.ciphered
+
+    @property
+    def client_system_title(self) -> bytes:
+        return (self._opened.client_title if self._opened else None) or b""
+
+    @property
+    def server_system_title(self) -> bytes:
+        return self._channel.title
+
+    @property
+    def client_counter(self) -> int:
+        return self._meter.security.client_counter
+
+    @property
+    def object_list(self) -> Data:
+        return standard_object_list(PUBLIC_CLIENT if self.client_sap == PUBLIC_CLIENT else MANAGEMENT_CLIENT)
+
+    @property
+    def aborted(self) -> bool:
+        return self._access is not None and self._access.answer_lost
+
+    # The protocol.
+
+    def receive(self, client_sap: int, server_sap: int, apdu: bytes) -> bytes | None:
+        """The answer to one APDU; None where the meter keeps silent. Never raises, whatever the octets."""
+        if not apdu:
+            self._observer.refused("an empty APDU")
+            return None
+        try:
+            if apdu[0] == AARQ:
+                return self._associate(client_sap, server_sap, apdu)
+            if self.phase is Phase.IDLE or client_sap != self.client_sap:
+                self._observer.refused(f"APDU 0x{apdu[0]:02X} outside an association")
+                return NOT_ALLOWED
+            if apdu[0] == RLRQ:
+                return self._release(apdu)
+            return self._serve(apdu)
+        except OutOfStep as stale:
+            self._observer.refused("invocation counter out of step")
+            return stale.answer
+        except Silence:
+            self._observer.refused("invocation counter out of step")
+            return None
+        except SecurityError as exc:
+            self._observer.refused(str(exc))
+            return DECIPHERING
+        except DecodeError as exc:
+            self._observer.refused(str(exc))
+            return NOT_ALLOWED
+
+    def end(self, *, released: bool = False) -> None:
+        """The association is over: released, or the connection is gone. Harmless where there is none."""
+        if self.phase is not Phase.IDLE:
+            self.phase = Phase.IDLE
+            hold = self._faults.hold
+            seconds = hold.seconds if hold is not None and not released else 0.0
+            self._meter.let_go(self, hold_seconds=seconds)
+
+    def _associate(self, client_sap: int, server_sap: int, apdu: bytes) -> bytes:
+        self.end(released=True)
+        opening = Opening(self._meter, self, self._channel, self._faults, self._observer)
+        answer, opened = opening.answer(client_sap, server_sap, apdu)
+        if opened is None:
+            return answer
+        self.client_sap = client_sap
+        self._opened = opened
+        self._access = ObjectAccess(standard_model(), self._meter.state, self, self._faults, self._observer)
+        self._services = Services(self._access, opened.conformance)
+        self._meter.hold(self, alone=self._faults.hold is not None)
+        if opened.mechanism == Mechanism.HLS_GMAC:
+            self.phase = Phase.HLS_PENDING
+        else:
+            self.phase = Phase.OPEN
+            self._observer.association_established(client_sap, Mechanism(opened.mechanism))
+        return answer
+
+    def _release(self, apdu: bytes) -> bytes:
+        assert self._opened is not None
+        request = decode_rlrq(apdu)
+        information = None
+        if request.user_information is not None:
+            plain, control = request.user_information, 0
+            if plain[:1] == b"\x21":
+                plain, control = self._channel.decipher(plain, self._opened.client_title)
+            decode_initiate_request(plain)
+            response = InitiateResponse(
+                conformance=self._opened.conformance, server_max_receive_pdu_size=self._meter.spec.max_pdu
+            )
+            information = self._channel.encipher(response.encode(), control) if control else response.encode()
+        self.end(released=True)
+        self._observer.association_released()
+        return Rlre(0, information).encode()
+
+    def _serve(self, apdu: bytes) -> bytes | None:
+        assert self._opened is not None
+        limit = self._meter.spec.max_pdu
+        if limit and len(apdu) > limit:
+            self._observer.refused(f"an APDU of {len(apdu)} octets, above {limit}")
+            return TOO_LONG
+        control = 0
+        if apdu[0] not in PLAIN_TAGS:
+            self._channel.take_plain()
+        elif self._opened.ciphered:
+            apdu, control = self._channel.decipher(apdu, self._opened.client_title)
+        else:
+            self._observer.refused("a ciphered APDU in a context without ciphering")
+            return NOT_ALLOWED
+        if apdu[0] not in (GET_REQUEST, SET_REQUEST, ACTION_REQUEST):
+            self._observer.refused(f"APDU 0x{apdu[0]:02X} is not supported")
+            return UNSUPPORTED
+        demanded = self._opened.policy
+        if control & demanded != demanded:
+            self._observer.refused(f"protection 0x{control:02X}, 0x{demanded:02X} is demanded")
+            return NOT_ALLOWED
+        answer = self._answer(apdu, control)
+        if answer is None or not control or answer[0] == EXCEPTION_RESPONSE:
+            return answer
+        return self._channel.encipher(answer, control)
+
+    def _answer(self, apdu: bytes, control: int) -> bytes | None:
+        assert self._opened is not None
+        if self.phase is Phase.HLS_PENDING:
+            return self._reply_to_hls(apdu)
+        assert self._services is not None
+        limit = self._opened.max_answer or NO_LIMIT
+        if control:
+            limit -= overhead(control, limit)
+        return self._services.answer(apdu, limit)
+
+    def _reply_to_hls(self, apdu: bytes) -> bytes:
+        """Pass 3 in, pass 4 out (catalogue 2.6); nothing else is allowed before."""
+        request = decode_action_request(apdu) if apdu[0] == ACTION_REQUEST else None
+        if not isinstance(request, ActionRequestNormal) or request.method != REPLY_TO_HLS:
+            self._observer.refused("HLS authentication is not complete")
+            return NOT_ALLOWED
+        assert self._opened is not None
+        opened = self._opened
+        parameter = request.parameter
+        try:
+            if parameter is None or parameter.tag is not Tag.OCTET_STRING:
+                raise SecurityError("not an octet-string")
+            self._channel.check_proof(opened.client_title, opened.server_challenge, parameter.value)
+        except SecurityError as exc:
+            self._observer.refused(f"f(StoC): {exc}")
+            self.end(released=True)
+            response = MethodResponse(ActionResultCode.READ_WRITE_DENIED)
+            return ActionResponseNormal(request.invoke, response).encode()
+        proof = self._channel.prove(opened.client_challenge)
+        self.phase = Phase.OPEN
+        self._observer.association_established(self.client_sap, Mechanism.HLS_GMAC)
+        response = MethodResponse(ActionResultCode.SUCCESS, Data.octets(proof))
+        return ActionResponseNormal(request.invoke, response).encode()

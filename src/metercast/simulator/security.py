@@ -1,0 +1,64 @@
+"""The keys, the system title and the invocation counters of a meter (catalogue 2.7)."""
+
+import time
+
+from metercast.dlms.ciphering import MAX_COUNTER, Cipher
+from metercast.simulator.spec import MeterSpec
+
+EPOCH_2020 = 1_577_836_800
+_ANOTHER = bytes([0x5A]) * 16
+
+
+class MeterSecurity:
+    """Counters live as long as the meter; `client_counter` is the last one accepted from the client.
+
+    The meter's own counter starts from the seconds since 2020, so that it also rises from run to run.
+    """
+
+    __slots__ = ("_cipher", "_spec", "_wrong_cipher", "client_counter", "server_counter")
+
+    def __init__(self, spec: MeterSpec) -> None:
+        self._spec = spec
+        self._cipher: Cipher | None = None
+        self._wrong_cipher: Cipher | None = None
+        self.client_counter = 0
+        self.server_counter = max(0, int(time.time()) - EPOCH_2020)
+
+    @property
+    def has_keys(self) -> bool:
+        return self._spec.encryption_key is not None and self._spec.authentication_key is not None
+
+    def cipher(self, *, wrong: bool = False) -> Cipher:
+        """The meter's cipher, made once; `wrong` gives one of keys that nobody was told."""
+        encryption, authentication = self._spec.encryption_key, self._spec.authentication_key
+        assert encryption is not None
+        assert authentication is not None
+        if wrong:
+            if self._wrong_cipher is None:
+                self._wrong_cipher = Cipher(_differing(encryption), _differing(authentication))
+            return self._wrong_cipher
+        if self._cipher is None:
+            self._cipher = Cipher(encryption, authentication)
+        return self._cipher
+
+    def next_counter(self) -> int:
+        self.server_counter += 1
+        return self.server_counter
+
+    def jump(self, ahead: int) -> None:
+        """The last accepted counter goes up without any client having sent it."""
+        self.client_counter = min(MAX_COUNTER, self.client_counter + ahead)
+
+
+def another_title(title: bytes) -> bytes:
+    """The system title of a meter that is not this one."""
+    return title[:4] + bytes(octet ^ 0x5A for octet in title[4:])
+
+
+def another_name(name: str) -> str:
+    """The logical device name of a meter that is not this one."""
+    return name[:-4] + name[-4:].translate(str.maketrans("0123456789", "5678901234"))
+
+
+def _differing(key: bytes) -> bytes:
+    return bytes(a ^ b for a, b in zip(key, _ANOTHER, strict=True))

@@ -1,0 +1,254 @@
+"""GET, SET and ACTION of the server side, whole and in blocks both ways (IEC 62056-5-3; catalogue 1.16)."""
+
+from collections.abc import Callable
+
+from metercast.dlms.action import (
+    ACTION_REQUEST,
+    ActionRequestBlock,
+    ActionRequestFirstBlock,
+    ActionRequestNext,
+    ActionRequestNormal,
+    ActionResponseBlock,
+    ActionResponseNext,
+    ActionResponseNormal,
+    MethodResponse,
+    decode_action_request,
+)
+from metercast.dlms.blocks import Block
+from metercast.dlms.conformance import Conformance
+from metercast.dlms.cosem import CosemAttribute, CosemMethod, Selection
+from metercast.dlms.data import Data, decode_whole
+from metercast.dlms.errors import DecodeError
+from metercast.dlms.get import (
+    GET_REQUEST,
+    GetRequestList,
+    GetRequestNext,
+    GetRequestNormal,
+    GetResponseBlock,
+    GetResponseList,
+    GetResponseNormal,
+    decode_get_request,
+    encode_get_data_results,
+)
+from metercast.dlms.results import ActionResultCode, DataAccessResult
+from metercast.dlms.service_error import ExceptionResponse, ServiceErrorCode, StateError
+from metercast.dlms.set import (
+    SET_REQUEST,
+    SetRequestBlock,
+    SetRequestFirstBlock,
+    SetRequestList,
+    SetRequestNormal,
+    SetResponseBlock,
+    SetResponseLastBlock,
+    SetResponseList,
+    SetResponseNormal,
+    decode_set_request,
+)
+from metercast.simulator.access import ObjectAccess
+from metercast.simulator.transfers import BlockNumberInvalid, Incoming, Outgoing
+
+CONFIRMED = 0x40
+BLOCK_HEAD = 12  # tag, form, invoke, last, number, choice, length of up to three octets
+
+UNSUPPORTED = ExceptionResponse(StateError.SERVICE_UNKNOWN, ServiceErrorCode.SERVICE_NOT_SUPPORTED).encode()
+MALFORMED = ExceptionResponse(StateError.SERVICE_NOT_ALLOWED, ServiceErrorCode.OTHER_REASON).encode()
+TOO_LONG = ExceptionResponse(StateError.SERVICE_NOT_ALLOWED, ServiceErrorCode.PDU_TOO_LONG).encode()
+
+_SERVICE_BITS = {
+    GET_REQUEST: int(Conformance.GET),
+    SET_REQUEST: int(Conformance.SET),
+    ACTION_REQUEST: int(Conformance.ACTION),
+}
+
+SetTarget = tuple[CosemAttribute, Selection | None]
+
+
+class Services:
+    """One association's services; a transfer in blocks ends when another service begins."""
+
+    __slots__ = ("_access", "_action_answer", "_conformance", "_get", "_invoking", "_limit", "_setting")
+
+    def __init__(self, access: ObjectAccess, conformance: int) -> None:
+        self._access = access
+        self._conformance = conformance
+        self._limit = 0
+        self._drop_transfers()
+
+    def answer(self, apdu: bytes, limit: int) -> bytes | None:
+        """The answer to a plain request, at most `limit` octets where the service can be cut; None: unconfirmed."""
+        self._limit = limit
+        tag = apdu[0]
+        if not self._conformance & _SERVICE_BITS.get(tag, 0):
+            return UNSUPPORTED
+        try:
+            if tag == GET_REQUEST:
+                answer = self._answer_get(apdu)
+            elif tag == SET_REQUEST:
+                answer = self._answer_set(apdu)
+            else:
+                answer = self._answer_action(apdu)
+        except DecodeError:
+            self._drop_transfers()
+            return MALFORMED
+        return answer if apdu[2] & CONFIRMED else None
+
+    def _drop_transfers(self) -> None:
+        self._get: Outgoing | None = None
+        self._action_answer: Outgoing | None = None
+        self._setting: tuple[SetTarget, Incoming] | None = None
+        self._invoking: tuple[CosemMethod, Incoming] | None = None
+
+    def _has(self, bit: Conformance) -> bool:
+        return bool(self._conformance & bit)
+
+    # GET
+
+    def _answer_get(self, apdu: bytes) -> bytes:
+        request = decode_get_request(apdu)
+        if isinstance(request, GetRequestNext):
+            return self._get_next(request)
+        self._drop_transfers()
+        if isinstance(request, GetRequestNormal):
+            result = self._access.get(request.attribute, request.selection)
+            whole = GetResponseNormal(request.invoke, result).encode()
+            return self._cut_get(request.invoke, whole, lambda: whole[4:])
+        return self._get_list(request)
+
+    def _get_list(self, request: GetRequestList) -> bytes:
+        if not self._has(Conformance.MULTIPLE_REFERENCES):
+            return UNSUPPORTED
+        results = [self._access.get(attribute, selection) for attribute, selection in request.items]
+        whole = GetResponseList(request.invoke, results).encode()
+        return self._cut_get(request.invoke, whole, lambda: encode_get_data_results(results))
+
+    def _cut_get(self, invoke: int, whole: bytes, raw: Callable[[], bytes]) -> bytes:
+        if len(whole) <= self._limit:
+            return whole
+        if not self._has(Conformance.BLOCK_TRANSFER_GET):
+            return TOO_LONG
+        self._get = Outgoing(raw())
+        return self._get_block(invoke, self._get)
+
+    def _get_next(self, request: GetRequestNext) -> bytes:
+        if self._get is None:
+            result = DataAccessResult.NO_LONG_GET_IN_PROGRESS
+            return GetResponseBlock(request.invoke, True, request.block, result).encode()
+        if request.block != self._get.number:
+            self._drop_transfers()
+            result = DataAccessResult.DATA_BLOCK_NUMBER_INVALID
+            return GetResponseBlock(request.invoke, True, request.block, result).encode()
+        return self._get_block(request.invoke, self._get)
+
+    def _get_block(self, invoke: int, outgoing: Outgoing) -> bytes:
+        block = outgoing.next(self._limit - BLOCK_HEAD)
+        if block.last:
+            self._get = None
+        return GetResponseBlock(invoke, block.last, block.number, block.raw).encode()
+
+    # SET
+
+    def _answer_set(self, apdu: bytes) -> bytes:
+        request = decode_set_request(apdu)
+        if isinstance(request, SetRequestBlock):
+            return self._set_block(request.invoke, request.block)
+        self._drop_transfers()
+        if isinstance(request, SetRequestNormal):
+            result = self._access.set(request.attribute, request.value, request.selection)
+            return SetResponseNormal(request.invoke, result).encode()
+        if isinstance(request, SetRequestFirstBlock) and self._has(Conformance.BLOCK_TRANSFER_SET):
+            self._setting = ((request.attribute, request.selection), Incoming())
+            return self._set_block(request.invoke, request.block)
+        if isinstance(request, SetRequestList) and self._has(Conformance.MULTIPLE_REFERENCES):
+            pairs = zip(request.items, request.values, strict=False)
+            results = [self._access.set(attribute, value, selection) for (attribute, selection), value in pairs]
+            return SetResponseList(request.invoke, results).encode()
+        return UNSUPPORTED
+
+    def _set_block(self, invoke: int, block: Block) -> bytes:
+        if self._setting is None:
+            return SetResponseLastBlock(invoke, DataAccessResult.NO_LONG_SET_IN_PROGRESS, block.number).encode()
+        (attribute, selection), incoming = self._setting
+        try:
+            value = incoming.take(block)
+        except BlockNumberInvalid:
+            self._drop_transfers()
+            result = DataAccessResult.DATA_BLOCK_NUMBER_INVALID
+            return SetResponseLastBlock(invoke, result, block.number).encode()
+        except OverflowError:
+            self._drop_transfers()
+            return SetResponseLastBlock(invoke, DataAccessResult.LONG_SET_ABORTED, block.number).encode()
+        if value is None:
+            return SetResponseBlock(invoke, block.number).encode()
+        self._drop_transfers()
+        result = self._set_whole(attribute, value, selection)
+        return SetResponseLastBlock(invoke, result, block.number).encode()
+
+    def _set_whole(self, attribute: CosemAttribute, raw: bytes, selection: Selection | None) -> DataAccessResult:
+        try:
+            value = decode_whole(raw)
+        except DecodeError:
+            return DataAccessResult.TYPE_UNMATCHED
+        return self._access.set(attribute, value, selection)
+
+    # ACTION
+
+    def _answer_action(self, apdu: bytes) -> bytes:
+        request = decode_action_request(apdu)
+        if isinstance(request, ActionRequestNext):
+            return self._action_next(request)
+        if isinstance(request, ActionRequestBlock):
+            return self._action_block(request.invoke, request.block)
+        self._drop_transfers()
+        if isinstance(request, ActionRequestNormal):
+            return self._invoke(request.invoke, request.method, request.parameter)
+        if isinstance(request, ActionRequestFirstBlock) and self._has(Conformance.BLOCK_TRANSFER_ACTION):
+            self._invoking = (request.method, Incoming())
+            return self._action_block(request.invoke, request.block)
+        return UNSUPPORTED
+
+    def _action_block(self, invoke: int, block: Block) -> bytes:
+        if self._invoking is None:
+            return _action_refused(invoke, ActionResultCode.NO_LONG_ACTION_IN_PROGRESS)
+        method, incoming = self._invoking
+        try:
+            raw = incoming.take(block)
+        except (BlockNumberInvalid, OverflowError):
+            self._drop_transfers()
+            return _action_refused(invoke, ActionResultCode.LONG_ACTION_ABORTED)
+        if raw is None:
+            return ActionResponseNext(invoke, block.number).encode()
+        self._drop_transfers()
+        try:
+            parameter = decode_whole(raw)
+        except DecodeError:
+            return _action_refused(invoke, ActionResultCode.TYPE_UNMATCHED)
+        return self._invoke(invoke, method, parameter)
+
+    def _invoke(self, invoke: int, method: CosemMethod, parameter: Data | None) -> bytes:
+        result, returned = self._access.invoke(method, parameter)
+        response = MethodResponse(result, returned)
+        whole = ActionResponseNormal(invoke, response).encode()
+        if len(whole) <= self._limit:
+            return whole
+        if not self._has(Conformance.BLOCK_TRANSFER_ACTION):
+            return TOO_LONG
+        self._action_answer = Outgoing(response.encode())
+        return self._answer_block(invoke, self._action_answer)
+
+    def _action_next(self, request: ActionRequestNext) -> bytes:
+        if self._action_answer is None:
+            return _action_refused(request.invoke, ActionResultCode.NO_LONG_ACTION_IN_PROGRESS)
+        if request.block != self._action_answer.number:
+            self._drop_transfers()
+            return _action_refused(request.invoke, ActionResultCode.LONG_ACTION_ABORTED)
+        return self._answer_block(request.invoke, self._action_answer)
+
+    def _answer_block(self, invoke: int, outgoing: Outgoing) -> bytes:
+        block = outgoing.next(self._limit - BLOCK_HEAD)
+        if block.last:
+            self._action_answer = None
+        return ActionResponseBlock(invoke, block).encode()
+
+
+def _action_refused(invoke: int, result: ActionResultCode) -> bytes:
+    return ActionResponseNormal(invoke, MethodResponse(result)).encode()
