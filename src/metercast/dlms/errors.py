@@ -39,3 +39,7 @@ class UnexpectedAnswer(RemoteProtocolError):
 
 class SecurityError(RemoteProtocolError):
     """Forged, downgraded or replayed: the peer does not prove that it holds the keys."""
+
+
+class IdentityError(SecurityError):
+    """The peer names another system title than the one expected."""

@@ -1,0 +1,395 @@
+"""The client's association: APDUs and wishes in, APDUs and events out (IEC 62056-5-3; catalogue 2)."""
+
+from enum import Enum, auto
+from typing import Final
+
+from metercast.dlms import hls
+from metercast.dlms.acse import (
+    AARE,
+    RLRE,
+    Aare,
+    Aarq,
+    ApplicationContext,
+    AssociationResult,
+    DiagnosticSource,
+    Mechanism,
+    Rlrq,
+    UserDiagnostic,
+    decode_aare,
+    decode_rlre,
+)
+from metercast.dlms.action import ActionRequestNormal, ActionResponseNormal, decode_action_response
+from metercast.dlms.ciphering import Cipher, overhead
+from metercast.dlms.conformance import Conformance
+from metercast.dlms.cosem import CosemAttribute, CosemMethod, Selection
+from metercast.dlms.data import Data
+from metercast.dlms.errors import (
+    DecodeError,
+    DlmsError,
+    IdentityError,
+    LocalProtocolError,
+    NotNegotiated,
+    SecurityError,
+    UnexpectedAnswer,
+)
+from metercast.dlms.events import (
+    ActionResult,
+    Associated,
+    Event,
+    Ignored,
+    Rejected,
+    Released,
+    Send,
+    ServiceError,
+)
+from metercast.dlms.initiate import InitiateRequest, InitiateResponse, decode_initiate_response
+from metercast.dlms.protection import NO_COUNTERS, Counters, Protector
+from metercast.dlms.results import ActionResultCode
+from metercast.dlms.service_error import (
+    CONFIRMED_SERVICE_ERROR,
+    EXCEPTION_RESPONSE,
+    ConfirmedServiceError,
+    decode_confirmed_service_error,
+    decode_exception_response,
+)
+from metercast.dlms.settings import AssociationSettings, Authentication
+from metercast.dlms.transfers import ActionTransfer, GetTransfer, SetTransfer, Transfer, result_of
+
+_INVOKE_FLAGS: Final = 0xC0  # confirmed service, high priority
+_GET = Conformance.GET.value
+_SET = Conformance.SET.value
+_ACTION = Conformance.ACTION.value
+_SELECTIVE_ACCESS = Conformance.SELECTIVE_ACCESS.value
+_ANSWERS = frozenset({0xC4, 0xC5, 0xC7})
+_GLO_ANSWERS = frozenset({0xCC, 0xCD, 0xCF})
+_SERVICE_ANSWERS = _ANSWERS | _GLO_ANSWERS | {EXCEPTION_RESPONSE, CONFIRMED_SERVICE_ERROR, 0x2E}
+_MECHANISMS = {
+    Authentication.NONE: None,
+    Authentication.LLS: Mechanism.LLS,
+    Authentication.HLS_GMAC: Mechanism.HLS_GMAC,
+}
+
+
+class State(Enum):
+    IDLE = auto()
+    ASSOCIATING = auto()  # AARQ sent
+    AUTHENTICATING = auto()  # pass 3 sent
+    ASSOCIATED = auto()
+    REQUESTING = auto()
+    RELEASING = auto()  # RLRQ sent
+    CLOSED = auto()  # refused or released
+    BROKEN = auto()  # the peer's bytes were wrong
+
+
+NEXT: Final[dict[tuple[State, str], State]] = {
+    (State.IDLE, "associate"): State.ASSOCIATING,
+    (State.ASSOCIATED, "get"): State.REQUESTING,
+    (State.ASSOCIATED, "set"): State.REQUESTING,
+    (State.ASSOCIATED, "action"): State.REQUESTING,
+    (State.ASSOCIATED, "release"): State.RELEASING,
+}
+"""(state, wish) -> state; a wish that is absent raises LocalProtocolError."""
+
+
+class ClientAssociation:
+    """One association, from AARQ to RLRE; one service at a time.
+
+    `counters` gives the invocation counters to send with. `challenge` is CtoS, 8 to 64 random octets where HLS is
+    used. After a RemoteProtocolError nothing more can be done with it.
+    """
+
+    def __init__(self, settings: AssociationSettings, counters: Counters = NO_COUNTERS, challenge: bytes = b"") -> None:
+        settings.check()
+        cipher = None
+        if settings.needs_keys:
+            assert settings.encryption_key is not None
+            assert settings.authentication_key is not None
+            cipher = Cipher(settings.encryption_key, settings.authentication_key)
+        if settings.authentication is Authentication.HLS_GMAC:
+            hls.check_challenge(challenge)
+        self._settings = settings
+        self._challenge = challenge
+        self._title = settings.client_system_title or b""
+        self._protector = Protector(cipher, settings.protection.security_control, self._title, counters)
+        self._state = State.IDLE
+        self._invoke = 0
+        self._transfer: Transfer | None = None
+        self._associated: Associated | None = None
+        self._conformance = 0
+        self._limit: int | None = None
+
+    @property
+    def state(self) -> State:
+        return self._state
+
+    @property
+    def last_received_counter(self) -> int | None:
+        """The highest invocation counter the server used in this association."""
+        return None if self._protector.last_received < 0 else self._protector.last_received
+
+    # -- wishes: each returns the APDU to send ---------------------------------------------------------------------
+
+    def associate(self) -> bytes:
+        """The AARQ."""
+        state = self._follow("associate")
+        settings = self._settings
+        initiate = InitiateRequest(
+            conformance=settings.conformance, client_max_receive_pdu_size=settings.max_receive_pdu_size
+        )
+        authentication = None
+        if settings.authentication is Authentication.LLS:
+            authentication = settings.password
+        elif settings.authentication is Authentication.HLS_GMAC:
+            authentication = self._challenge
+        apdu = Aarq(
+            application_context=settings.application_context,
+            calling_ap_title=settings.client_system_title if settings.needs_keys else None,
+            mechanism=_MECHANISMS[settings.authentication],
+            authentication=authentication,
+            user_information=self._protector.protect(initiate.encode()),
+        ).encode()
+        self._state = state
+        return apdu
+
+    def get(self, attribute: CosemAttribute, selection: Selection | None = None) -> bytes:
+        """The get-request. NotNegotiated where GET, or selective access, is not offered, or it does not fit."""
+        state = self._follow("get")
+        self._demand(_GET, "GET")
+        if selection is not None:
+            self._demand(_SELECTIVE_ACCESS, "selective access")
+        transfer = GetTransfer(self._next_invoke(), attribute, selection, self._limit, self._settings.response_limit)
+        return self._begin(transfer, state)
+
+    def set(self, attribute: CosemAttribute, value: Data, selection: Selection | None = None) -> bytes:
+        """The set-request, in blocks where it is too long and the server takes blocks; else NotNegotiated."""
+        state = self._follow("set")
+        self._demand(_SET, "SET")
+        if selection is not None:
+            self._demand(_SELECTIVE_ACCESS, "selective access")
+        transfer = SetTransfer(self._next_invoke(), attribute, value, selection, self._limit, self._conformance)
+        return self._begin(transfer, state)
+
+    def action(self, method: CosemMethod, parameter: Data | None = None) -> bytes:
+        """The action-request, in blocks where it is too long and the server takes blocks; else NotNegotiated."""
+        state = self._follow("action")
+        self._demand(_ACTION, "ACTION")
+        transfer = ActionTransfer(
+            self._next_invoke(), method, parameter, self._limit, self._conformance, self._settings.response_limit
+        )
+        return self._begin(transfer, state)
+
+    def release(self) -> bytes:
+        """The RLRQ; in a ciphered context it carries the protected InitiateRequest that meters ask for."""
+        state = self._follow("release")
+        user_information = None
+        if self._protector.control:
+            settings = self._settings
+            initiate = InitiateRequest(
+                conformance=settings.conformance, client_max_receive_pdu_size=settings.max_receive_pdu_size
+            )
+            user_information = self._protector.protect(initiate.encode())
+        self._state = state
+        return Rlrq(0, user_information).encode()
+
+    # -- answers ---------------------------------------------------------------------------------------------------
+
+    def receive(self, apdu: bytes) -> Event:
+        """What one whole APDU means. RemoteProtocolError where it is wrong, SecurityError where it proves nothing."""
+        state = self._state
+        if not apdu:
+            self._state = State.BROKEN
+            raise DecodeError("an empty APDU")
+        try:
+            if state is State.REQUESTING:
+                return self._receive_answer(apdu)
+            if state is State.AUTHENTICATING:
+                return self._receive_pass_4(apdu)
+            if state is State.ASSOCIATING:
+                return self._receive_aare(apdu)
+            if state is State.RELEASING:
+                return self._receive_rlre(apdu)
+        except DlmsError:
+            self._state = State.BROKEN
+            raise
+        if state in (State.CLOSED, State.BROKEN):
+            raise LocalProtocolError(f"the association is {state.name.lower()}")
+        return Ignored(f"an APDU 0x{apdu[0]:02X} that nobody asked for")
+
+    def _receive_answer(self, apdu: bytes) -> Event:
+        transfer = self._transfer
+        assert transfer is not None
+        if apdu[0] not in _SERVICE_ANSWERS:
+            return self._unasked(apdu)
+        plain = self._protector.unprotect(apdu)
+        if plain[0] not in _ANSWERS:
+            return self._refused(plain, State.ASSOCIATED)
+        if len(plain) > 2 and (plain[2] ^ transfer.invoke) & 0x0F:
+            return Ignored(f"an answer to invoke-id {plain[2] & 0x0F}, not to {transfer.invoke & 0x0F}")
+        if plain[0] != transfer.answer:
+            raise UnexpectedAnswer(f"an APDU 0x{plain[0]:02X} where 0x{transfer.answer:02X} is due")
+        outcome = transfer.receive(plain)
+        if isinstance(outcome, bytes):
+            return Send(self._protector.protect(outcome))
+        self._transfer = None
+        self._state = State.ASSOCIATED
+        return outcome
+
+    def _receive_aare(self, apdu: bytes) -> Event:
+        if apdu[0] in (EXCEPTION_RESPONSE, CONFIRMED_SERVICE_ERROR):
+            return self._refused(apdu, State.CLOSED)
+        if apdu[0] != AARE:
+            raise UnexpectedAnswer(f"an APDU 0x{apdu[0]:02X} where an AARE is due")
+        aare = decode_aare(apdu)
+        if aare.result != AssociationResult.ACCEPTED:
+            self._state = State.CLOSED
+            return Rejected(aare.result, aare.diagnostic_source, aare.diagnostic, self._reason_in(aare))
+        settings = self._settings
+        if aare.application_context != settings.application_context:
+            wrong = (
+                SecurityError if settings.application_context is ApplicationContext.LN_CIPHERED else UnexpectedAnswer
+            )
+            raise wrong(f"accepted with application context {aare.application_context}")
+        title = self._identify(aare.responding_ap_title)
+        response = self._read_initiate_response(aare.user_information)
+        self._conformance = int(response.conformance) & int(settings.conformance)
+        self._set_limit(response.server_max_receive_pdu_size)
+        self._associated = Associated(self._conformance, response.server_max_receive_pdu_size, title)
+        if settings.authentication is Authentication.HLS_GMAC:
+            return self._begin_pass_3(aare)
+        if aare.diagnostic == UserDiagnostic.AUTHENTICATION_REQUIRED or aare.authentication is not None:
+            raise UnexpectedAnswer("the server demands a further authentication, which was not proposed")
+        self._state = State.ASSOCIATED
+        return self._associated
+
+    def _reason_in(self, aare: Aare) -> ConfirmedServiceError | None:
+        """What a rejecting AARE may carry to say why; where it can't be read it says nothing."""
+        try:
+            self._identify(aare.responding_ap_title)
+            return decode_confirmed_service_error(self._protector.unprotect(aare.user_information or b"\x00"))
+        except DlmsError:
+            return None
+
+    def _identify(self, given: bytes | None) -> bytes | None:
+        expected = self._settings.server_system_title
+        if given and expected and given != expected:
+            raise IdentityError(f"the server's system title is {given.hex()}, not {expected.hex()}")
+        title = given or None
+        self._protector.peer_title = title or expected
+        return title
+
+    def _read_initiate_response(self, octets: bytes | None) -> InitiateResponse:
+        if not octets:
+            raise DecodeError("an AARE accepts without an InitiateResponse")
+        plain = self._protector.unprotect(octets)
+        if plain[0] == CONFIRMED_SERVICE_ERROR:
+            raise UnexpectedAnswer(f"an AARE accepts with {decode_confirmed_service_error(plain)}")
+        return decode_initiate_response(plain)
+
+    def _begin_pass_3(self, aare: Aare) -> Event:
+        challenge = aare.authentication
+        if aare.mechanism not in (None, Mechanism.HLS_GMAC) or challenge is None:
+            raise SecurityError("the server accepts without the challenge of HLS-GMAC")
+        if not hls.MIN_CHALLENGE <= len(challenge) <= hls.MAX_CHALLENGE:
+            raise SecurityError(f"the server's challenge has {len(challenge)} octets")
+        if challenge == self._challenge:
+            raise SecurityError("the server's challenge is our own")
+        if self._protector.peer_title is None:
+            raise SecurityError("HLS-GMAC needs the server's system title, which neither side gave")
+        protector = self._protector
+        proof = hls.prove(protector.cipher, self._title, protector.next_counter(), challenge)
+        request = ActionRequestNormal(self._next_invoke(), hls.REPLY_TO_HLS, Data.octets(proof))
+        self._state = State.AUTHENTICATING
+        return Send(protector.protect(request.encode()))
+
+    def _receive_pass_4(self, apdu: bytes) -> Event:
+        if apdu[0] not in _SERVICE_ANSWERS:
+            return self._unasked(apdu)
+        before = self._protector.last_received
+        plain = self._protector.unprotect(apdu)
+        if plain[0] not in _ANSWERS:
+            return self._refused(plain, State.CLOSED)
+        if len(plain) > 2 and (plain[2] ^ self._invoke) & 0x0F:
+            return Ignored(f"an answer to invoke-id {plain[2] & 0x0F}, not to {self._invoke}")
+        answer = decode_action_response(plain)
+        if not isinstance(answer, ActionResponseNormal):
+            raise UnexpectedAnswer("pass 4 of HLS does not come in one action-response")
+        outcome = result_of(answer.response)
+        if outcome.result is not ActionResultCode.SUCCESS:
+            self._state = State.CLOSED
+            return Rejected(
+                AssociationResult.REJECTED_PERMANENT,
+                DiagnosticSource.SERVICE_USER,
+                UserDiagnostic.AUTHENTICATION_FAILURE,
+            )
+        self._check_pass_4(outcome, before)
+        self._state = State.ASSOCIATED
+        assert self._associated is not None
+        return self._associated
+
+    def _check_pass_4(self, outcome: ActionResult, before: int) -> None:
+        protector = self._protector
+        if outcome.data is None:
+            raise SecurityError("the server does not prove that it holds the keys")
+        assert protector.peer_title is not None
+        proof = outcome.data.octet_string()
+        counter = hls.verify(protector.cipher, protector.peer_title, self._challenge, proof)
+        if counter <= before:
+            raise SecurityError(f"the proof's invocation counter {counter} comes after {before}")
+        protector.last_received = max(protector.last_received, counter)
+
+    def _receive_rlre(self, apdu: bytes) -> Event:
+        if apdu[0] in (EXCEPTION_RESPONSE, CONFIRMED_SERVICE_ERROR):
+            return self._refused(apdu, State.CLOSED)
+        if apdu[0] != RLRE:
+            return self._unasked(apdu)
+        rlre = decode_rlre(apdu)
+        if rlre.user_information:
+            self._protector.unprotect(rlre.user_information)
+        self._state = State.CLOSED
+        return Released(rlre.reason)
+
+    # -- steps -----------------------------------------------------------------------------------------------------
+
+    def _follow(self, wish: str) -> State:
+        state = NEXT.get((self._state, wish))
+        if state is None:
+            raise LocalProtocolError(f"{wish} is not possible while {self._state.name.lower()}")
+        return state
+
+    def _demand(self, bit: int, service: str) -> None:
+        if not self._conformance & bit:
+            raise NotNegotiated(f"the server does not offer {service}")
+
+    def _begin(self, transfer: Transfer, state: State) -> bytes:
+        apdu = self._protector.protect(transfer.first)
+        self._transfer = transfer
+        self._state = state
+        return apdu
+
+    def _refused(self, plain: bytes, state: State) -> Event:
+        """The service failed as a whole."""
+        event: Event
+        if plain[0] == EXCEPTION_RESPONSE:
+            event = decode_exception_response(plain)
+        else:
+            event = ServiceError(decode_confirmed_service_error(plain))
+        self._transfer = None
+        self._state = state
+        return event
+
+    def _unasked(self, apdu: bytes) -> Event:
+        return Ignored(f"an APDU 0x{apdu[0]:02X} that answers nothing")
+
+    def _next_invoke(self) -> int:
+        self._invoke = self._invoke % 15 + 1
+        return _INVOKE_FLAGS | self._invoke
+
+    def _set_limit(self, server_max_receive_pdu_size: int) -> None:
+        """The largest plain APDU to send: the server's limit counts what ciphering adds."""
+        if server_max_receive_pdu_size == 0:
+            self._limit = None
+        elif self._protector.control:
+            added = overhead(self._protector.control, server_max_receive_pdu_size)
+            self._limit = server_max_receive_pdu_size - added
+        else:
+            self._limit = server_max_receive_pdu_size

@@ -1,0 +1,84 @@
+"""What the client's association makes of the bytes it received."""
+
+import msgspec
+
+from metercast.dlms.data import Data
+from metercast.dlms.results import ActionResultCode, DataAccessResult
+from metercast.dlms.service_error import ConfirmedServiceError, ExceptionResponse
+
+
+class Send(msgspec.Struct, frozen=True):
+    """Not done yet: this APDU must follow."""
+
+    apdu: bytes
+
+
+class Ignored(msgspec.Struct, frozen=True):
+    """An APDU that answers nothing that was asked; the wait goes on."""
+
+    reason: str
+
+
+class Associated(msgspec.Struct, frozen=True):
+    """The association is open; with HLS only after the server proved itself.
+
+    `conformance` is what both sides offer; `server_max_receive_pdu_size` 0 means without limit.
+    """
+
+    conformance: int
+    server_max_receive_pdu_size: int
+    server_system_title: bytes | None
+
+
+class Rejected(msgspec.Struct, frozen=True):
+    """The server refused the association, or our proof in pass 3 (then diagnostic 13); codes in `acse`."""
+
+    result: int
+    diagnostic_source: int
+    diagnostic: int
+    service_error: ConfirmedServiceError | None = None
+
+
+class GetResult(msgspec.Struct, frozen=True):
+    """The data, or the reason why there is none."""
+
+    data: Data | None
+    error: DataAccessResult | None = None
+
+
+class SetResult(msgspec.Struct, frozen=True):
+    """`error` None: written."""
+
+    error: DataAccessResult | None = None
+
+
+class ActionResult(msgspec.Struct, frozen=True):
+    """The method's result, and what it returned or why it returned nothing."""
+
+    result: ActionResultCode
+    data: Data | None = None
+    data_error: DataAccessResult | None = None
+
+
+class ServiceError(msgspec.Struct, frozen=True):
+    """The server refused the service with a confirmed-service-error."""
+
+    error: ConfirmedServiceError
+
+
+class Released(msgspec.Struct, frozen=True):
+    reason: int | None = None
+
+
+Event = (
+    Send
+    | Ignored
+    | Associated
+    | Rejected
+    | GetResult
+    | SetResult
+    | ActionResult
+    | ExceptionResponse
+    | ServiceError
+    | Released
+)
