@@ -26,6 +26,10 @@ def test_the_rules_agree_with_the_iana_data(zone: str) -> None:
         offset = moment.astimezone(ZoneInfo(zone)).utcoffset()
         assert offset is not None
         assert rules.offset(moment) == offset.total_seconds() / 60, moment
+        local = moment.astimezone(rules)
+        assert local.utcoffset() == offset
+        assert local.replace(tzinfo=None) == moment.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
+        assert local.astimezone(UTC) == moment
         moment += timedelta(hours=1)
 
 
