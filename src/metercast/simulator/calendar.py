@@ -20,7 +20,7 @@ MAX_ACTIONS = 24
 MAX_NAME = 32
 TARIFF_SCRIPTS = LogicalName.parse("0.0.10.0.100.255")
 
-NAME, SEASONS, WEEKS, DAYS = range(4)
+PARTS = NAME, SEASONS, WEEKS, DAYS = (0, 1, 2, 3)
 _ACTION: Shape = StructureOf((OctetsOf(4), OctetsOf(6), Tag.LONG_UNSIGNED))
 SHAPES: tuple[Shape, ...] = (
     Tag.OCTET_STRING,

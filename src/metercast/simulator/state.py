@@ -4,8 +4,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+from metercast.dlms.data import encode_data
 from metercast.dlms.logical_name import LogicalName
-from metercast.simulator.calendar import NAME, ActivityCalendar
+from metercast.simulator.calendar import NAME, PARTS, ActivityCalendar
 from metercast.simulator.clock import MeterClock, TimeSource, ZoneRules
 from metercast.simulator.energy import Energy
 from metercast.simulator.relay import ControlState, Relay
@@ -63,6 +64,7 @@ class MeterState:
         armed_at = self.calendar.armed_at
         return {
             "activeCalendarName": self.calendar.active(NAME).value.decode("latin-1"),
+            "activeCalendar": [encode_data(self.calendar.active(part)).hex() for part in PARTS],
             "passiveCalendarName": self.calendar.passive(NAME).value.decode("latin-1"),
             "armedTime": self.calendar.armed.hex().upper() if armed_at is not None else None,
             "activations": self.calendar.activations,

@@ -5,13 +5,12 @@ from contextlib import contextmanager
 
 from metercast.dlms.data import Data, Tag
 from metercast.dlms.results import DataAccessResult
-from metercast.simulator.calendar import DAYS, NAME, SEASONS, WEEKS, WrongType, WrongValue
+from metercast.simulator.calendar import PARTS, WrongType, WrongValue
 from metercast.simulator.objects.base import Attribute, CosemObject, Refusal, name
 from metercast.simulator.shape import OctetsOf, matches
 from metercast.simulator.state import MeterState
 
 ACTIVITY_CALENDAR = name("0.0.13.0.0.255")
-_PARTS = (NAME, SEASONS, WEEKS, DAYS)
 
 
 @contextmanager
@@ -57,8 +56,8 @@ def activity_calendar() -> CosemObject:
         0,
         ACTIVITY_CALENDAR,
         {
-            **{2 + part: _active(part) for part in _PARTS},
-            **{6 + part: _passive(part) for part in _PARTS},
+            **{2 + part: _active(part) for part in PARTS},
+            **{6 + part: _passive(part) for part in PARTS},
             10: Attribute(lambda state, caller: Data.octets(state.calendar.armed), _arm),
         },
         {1: _activate},
