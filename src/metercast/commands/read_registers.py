@@ -89,7 +89,7 @@ async def _read_item(
     key = item.class_, item.obis
     if key not in scalers:
         attribute = CosemAttribute(item.class_, name, scaler_attribute)
-        scalers[key] = decoded(await session.get(attribute), decode_scaler_unit, str(attribute))
+        scalers[key] = decoded(await session.get(attribute), decode_scaler_unit, attribute)
     scaler, unit = scalers[key]
     return {
         "value": exact(value.number(), scaler),

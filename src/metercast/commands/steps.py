@@ -17,10 +17,10 @@ POLLS = 5
 
 async def read(session: MeterSession, attribute: CosemAttribute, decode: Callable[[Data], T]) -> T:
     """The attribute's decoded value; StepFailed(InvalidResponse) where it is not what its class says."""
-    return decoded(await session.get(attribute), decode, str(attribute))
+    return decoded(await session.get(attribute), decode, attribute)
 
 
-def decoded(data: Data, decode: Callable[[Data], T], what: str) -> T:
+def decoded(data: Data, decode: Callable[[Data], T], what: CosemAttribute) -> T:
     """`decode(data)`; StepFailed(InvalidResponse) naming `what` where that fails."""
     try:
         return decode(data)

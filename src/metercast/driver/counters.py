@@ -7,6 +7,7 @@ is used, and what is left of it is lost when its entry leaves the memory.
 from collections import OrderedDict
 from hashlib import blake2b
 
+from metercast.dlms.errors import CountersExhausted
 from metercast.driver.errors import CounterJump
 from metercast.store.counters import CounterName, CounterStore
 
@@ -35,10 +36,10 @@ class Counter:
         return self.end - self.value < LOW
 
     def next(self) -> int:
-        """The next value; RuntimeError where none is reserved."""
+        """The next value; CountersExhausted where none is reserved."""
         value = self.value
         if value >= self.end:
-            raise RuntimeError("no invocation counter is reserved")
+            raise CountersExhausted("no invocation counter is reserved")
         self.value = value + 1
         return value
 

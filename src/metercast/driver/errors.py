@@ -17,4 +17,6 @@ class CounterJump(Exception):
     """A meter asks for an invocation counter further ahead than we allow; it stays where it was."""
 
     def __init__(self, ours: int, asked: int, limit: int) -> None:
-        super().__init__(f"the meter's invocation counter {asked} is {asked - ours} ahead of ours, the limit is {limit}")
+        super().__init__(
+            f"the meter's invocation counter {asked} is {asked - ours} ahead of ours, the limit is {limit}"
+        )

@@ -1,7 +1,9 @@
 """The meter's answers in the record's words (catalogue 2.8 and 2.9)."""
 
-from typing import Protocol
+from enum import IntEnum
 
+from metercast.dlms.acse import AssociationResult, DiagnosticSource, UserDiagnostic
+from metercast.dlms.events import Rejected
 from metercast.dlms.service_error import ConfirmedServiceError, ExceptionResponse, ServiceErrorCode, StateError
 from metercast.domain.words import ErrorWord
 
@@ -52,23 +54,14 @@ _SERVICE_ERRORS: dict[int, dict[int | None, ErrorWord]] = {
     6: {None: ErrorWord.ASSOCIATION_REJECTED},
 }
 
-_REJECTED_TRANSIENT = 2
-_SERVICE_PROVIDER = 2
-_AUTHENTICATION_FAILURE = 13
-_CONFIGURATION = frozenset({2, 11, 12})  # context or mechanism: permanent, whatever the result says
-
-
-class Rejection(Protocol):
-    """What an AARE says that does not accept."""
-
-    @property
-    def result(self) -> int: ...
-    @property
-    def source(self) -> int: ...
-    @property
-    def diagnostic(self) -> int: ...
-    @property
-    def service_error(self) -> ConfirmedServiceError | None: ...
+# Context or mechanism: permanent, whatever the result says.
+_CONFIGURATION = frozenset(
+    {
+        UserDiagnostic.APPLICATION_CONTEXT_NAME_NOT_SUPPORTED,
+        UserDiagnostic.AUTHENTICATION_MECHANISM_NAME_NOT_RECOGNISED,
+        UserDiagnostic.AUTHENTICATION_MECHANISM_NAME_REQUIRED,
+    }
+)
 
 
 def result_word(code: int) -> ErrorWord:
@@ -86,7 +79,7 @@ def service_error_word(error: ConfirmedServiceError) -> ErrorWord:
     return codes.get(error.code) or codes.get(None) or ErrorWord.OTHER_REASON
 
 
-def rejection_word(rejection: Rejection) -> ErrorWord:
+def rejection_word(rejection: Rejected) -> ErrorWord:
     """The word of a rejected association.
 
     Only what says that it will pass is MeterBusy. "Rejected permanently, no reason given" may hide a wrong password,
@@ -94,10 +87,28 @@ def rejection_word(rejection: Rejection) -> ErrorWord:
     """
     if rejection.service_error is not None:
         return service_error_word(rejection.service_error)
-    if rejection.source == _SERVICE_PROVIDER:
+    if rejection.diagnostic_source == DiagnosticSource.SERVICE_PROVIDER:
         return ErrorWord.ASSOCIATION_REJECTED
-    if rejection.diagnostic == _AUTHENTICATION_FAILURE:
+    if rejection.diagnostic == UserDiagnostic.AUTHENTICATION_FAILURE:
         return ErrorWord.AUTHENTICATION_FAILED
-    if rejection.result == _REJECTED_TRANSIENT and rejection.diagnostic not in _CONFIGURATION:
+    if rejection.result == AssociationResult.REJECTED_TRANSIENT and rejection.diagnostic not in _CONFIGURATION:
         return ErrorWord.METER_BUSY
     return ErrorWord.ASSOCIATION_REJECTED
+
+
+def rejection_text(rejection: Rejected) -> str:
+    """Result and diagnostic by their names, for people."""
+    result = _label(AssociationResult, rejection.result)
+    if rejection.diagnostic_source == DiagnosticSource.SERVICE_USER:
+        diagnostic = _label(UserDiagnostic, rejection.diagnostic)
+    else:
+        diagnostic = f"acse-service-provider {rejection.diagnostic}"
+    error = "" if rejection.service_error is None else f", {rejection.service_error}"
+    return f"{result}, {diagnostic}{error}"
+
+
+def _label(codes: type[IntEnum], code: int) -> str:
+    try:
+        return f"{codes(code).name.lower().replace('_', '-')} ({code})"
+    except ValueError:
+        return str(code)

@@ -1,0 +1,77 @@
+"""From a meter's record and secrets to the settings of one association."""
+
+from metercast.commands.contract import StepFailed
+from metercast.dlms.settings import AssociationSettings
+from metercast.dlms.settings import Authentication as DlmsAuthentication
+from metercast.dlms.settings import Protection as DlmsProtection
+from metercast.domain.meter import (
+    MANAGEMENT,
+    Association,
+    AssociationSecrets,
+    Authentication,
+    Meter,
+    Protection,
+    password_octets,
+)
+from metercast.domain.words import ErrorWord
+
+MAX_RESPONSE_OCTETS = 1024 * 1024
+
+_AUTHENTICATIONS = {each: DlmsAuthentication(each.value) for each in Authentication}
+_PROTECTIONS = {each: DlmsProtection(each.value) for each in Protection}
+
+
+def management_settings(meter: Meter) -> AssociationSettings:
+    """The settings of the association that commands use.
+
+    StepFailed(CredentialsMissing) names what is missing, StepFailed(InternalError) what should never have been
+    stored; neither tells a value.
+    """
+    record = meter.record
+    association = record.management
+    name = MANAGEMENT if MANAGEMENT in record.associations else "public"
+    secrets = meter.secrets_of(name)
+    missing = _missing(association, secrets)
+    if missing:
+        what = ", ".join(f"associations.{name}.{each}" for each in missing)
+        raise StepFailed(ErrorWord.CREDENTIALS_MISSING, f"the meter's record lacks {what}")
+    try:
+        return AssociationSettings(
+            client_sap=association.client_sap,
+            server_sap=record.server_sap,
+            authentication=_AUTHENTICATIONS[association.authentication],
+            protection=_PROTECTIONS[association.protection],
+            security_suite=association.security_suite,
+            client_system_title=_octets(association.client_system_title),
+            server_system_title=_octets(record.identity.server_system_title),
+            password=password_octets(secrets.password),
+            encryption_key=_octets(secrets.encryption_key),
+            authentication_key=_octets(secrets.authentication_key),
+            response_limit=MAX_RESPONSE_OCTETS,
+        )
+    except ValueError:  # its message could hold the value
+        raise StepFailed(ErrorWord.INTERNAL_ERROR, f"a secret of associations.{name} is not in its format") from None
+
+
+def public_settings(meter: Meter) -> AssociationSettings:
+    """The public client: no authentication, no protection (catalogue 2.7)."""
+    return AssociationSettings(client_sap=meter.record.public.client_sap, server_sap=meter.record.server_sap)
+
+
+def _missing(association: Association, secrets: AssociationSecrets) -> list[str]:
+    missing = []
+    ciphered = association.protection is not Protection.NONE
+    if ciphered or association.authentication is Authentication.HLS_GMAC:
+        if association.client_system_title is None:
+            missing.append("clientSystemTitle")
+        if secrets.encryption_key is None:
+            missing.append("encryptionKey")
+        if secrets.authentication_key is None:
+            missing.append("authenticationKey")
+    if association.authentication is Authentication.LLS and not secrets.password:
+        missing.append("password")
+    return missing
+
+
+def _octets(text: str | None) -> bytes | None:
+    return None if text is None else bytes.fromhex(text)

@@ -1,0 +1,132 @@
+"""The driver that speaks DLMS/COSEM: connect, associate, identify, perform and verify, release."""
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Callable
+from datetime import UTC, datetime
+from secrets import token_bytes
+
+from metercast.commands.contract import StepFailed
+from metercast.domain.meter import Meter
+from metercast.domain.outcome import Outcome, Phase
+from metercast.domain.words import ErrorWord
+from metercast.driver.contract import Checkpoint, Command, GiveBack
+from metercast.driver.counters import InvocationCounters
+from metercast.driver.credentials import management_settings
+from metercast.driver.identity import check_identity
+from metercast.driver.resync import resynchronise
+from metercast.driver.session import DlmsSession
+from metercast.driver.timeouts import Timeouts
+from metercast.driver.transport import Connector
+from metercast.driver.watch import Watch
+
+CHALLENGE_OCTETS = 16
+MAX_DETAIL = 500
+
+_log = logging.getLogger(__name__)
+
+
+def _challenge() -> bytes:
+    return token_bytes(CHALLENGE_OCTETS)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class DlmsDriver:
+    """Implements driver.contract.Driver over the transports of `connector`.
+
+    `challenge` gives the client's HLS challenge (8 to 64 octets) and `clock` the wall clock in UTC; both are injected
+    in tests. `require_identity` False switches off the demand that a relay command's meter names its identity.
+    """
+
+    def __init__(
+        self,
+        connector: Connector,
+        counters: InvocationCounters,
+        timeouts: Timeouts | None = None,
+        *,
+        require_identity: bool = True,
+        challenge: Callable[[], bytes] = _challenge,
+        clock: Callable[[], datetime] = _now,
+    ) -> None:
+        self._connector = connector
+        self._counters = counters
+        self._timeouts = timeouts or Timeouts()
+        self._require_identity = require_identity
+        self._challenge = challenge
+        self._clock = clock
+
+    async def execute(self, command: Command, meter: Meter, checkpoint: Checkpoint) -> Outcome:
+        watch = Watch(asyncio.get_running_loop(), self._timeouts)
+        session = DlmsSession(meter, checkpoint, self._connector, self._counters, watch, self._challenge, self._clock)
+        try:
+            outcome = await self._run(session, command)
+        except GiveBack as reason:
+            await session.release()  # sends nothing where the lease is over
+            outcome = _gave_back(session, reason)
+        except Exception as error:  # a defect of ours must not end more than this session
+            outcome = _defect(session, error)
+        finally:
+            session.abort()
+        if _log.isEnabledFor(logging.DEBUG):
+            said = outcome.error or outcome.how or outcome.kind
+            _log.debug("%s %s: %s after %s", meter.device_id, command.type.name, said, session.phase.name)
+        return outcome
+
+    async def close(self) -> None:
+        """Holds nothing between sessions."""
+
+    async def _run(self, session: DlmsSession, command: Command) -> Outcome:
+        """Twice at most: again only where the invocation counter was out of step and nothing was changed."""
+        resynchronised = False
+        while True:
+            try:
+                return await self._attempt(session, command)
+            except StepFailed as failure:
+                if resynchronised or not session.suspects_counter(failure):
+                    await session.release()
+                    return _failed(session, failure)
+                resynchronised = True
+                session.drop()
+                try:
+                    if not await resynchronise(session, failure):
+                        return _failed(session, failure)
+                except StepFailed as refused:
+                    return _failed(session, refused)
+
+    async def _attempt(self, session: DlmsSession, command: Command) -> Outcome:
+        record = session.meter.record
+        if self._require_identity and command.type.traits.needs_identity and not record.identity.given:
+            detail = f"{command.type.name} needs the meter's identity in its record"
+            raise StepFailed(ErrorWord.IDENTITY_REQUIRED, detail)
+        await session.connect(management_settings(session.meter))
+        await session.associate()
+        await check_identity(session)
+        outcome = await command.type.perform(session, command.parameters)
+        await session.release()
+        return outcome
+
+
+def _failed(session: DlmsSession, failure: StepFailed) -> Outcome:
+    return Outcome.failed(failure.error, failure.detail[:MAX_DETAIL], session.phase, failure.result)
+
+
+def _gave_back(session: DlmsSession, reason: GiveBack) -> Outcome:
+    """After a change was sent its end must be found out: a give-back would hide it."""
+    if session.phase is Phase.CHANGING:
+        detail = f"the session had to stop after a change was sent: {reason}"
+        return Outcome.failed(ErrorWord.OUTCOME_UNKNOWN, detail[:MAX_DETAIL], session.phase)
+    return Outcome.given_back(str(reason)[:MAX_DETAIL])
+
+
+def _defect(session: DlmsSession, error: Exception) -> Outcome:
+    """The error's own text stays out of log and record: it could hold a secret."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{type(error).__name__} at {frame.filename.rpartition('/')[2]}:{frame.lineno}"
+    _log.error("%s: internal error: %s", session.meter.device_id, where)
+    changing = session.phase is Phase.CHANGING
+    word = ErrorWord.OUTCOME_UNKNOWN if changing else ErrorWord.INTERNAL_ERROR
+    return Outcome.failed(word, f"internal error: {where}", session.phase)

@@ -1,0 +1,73 @@
+"""From what was raised on the way to a meter to the word of the record (catalogue 2.9)."""
+
+import errno
+import socket
+from typing import NamedTuple
+
+from metercast.commands.contract import StepFailed
+from metercast.dlms.errors import (
+    CountersExhausted,
+    DlmsError,
+    IdentityError,
+    NotNegotiated,
+    RemoteProtocolError,
+    SecurityError,
+    TooLongError,
+)
+from metercast.domain.words import ErrorWord
+from metercast.driver.errors import PeerClosed, TimedOut, TransportError
+
+# The most specific first.
+_WORDS: tuple[tuple[type[Exception], ErrorWord], ...] = (
+    (TimedOut, ErrorWord.TIMEOUT),
+    (PeerClosed, ErrorWord.CONNECTION_LOST),
+    (TransportError, ErrorWord.CONNECTION_LOST),
+    (IdentityError, ErrorWord.IDENTITY_MISMATCH),
+    (SecurityError, ErrorWord.SECURITY_VIOLATION),
+    (TooLongError, ErrorWord.INVALID_RESPONSE),
+    (RemoteProtocolError, ErrorWord.INVALID_RESPONSE),
+    (CountersExhausted, ErrorWord.INVOCATION_COUNTER_ERROR),
+    (NotNegotiated, ErrorWord.SERVICE_NOT_SUPPORTED),
+)
+
+
+class Step(NamedTuple):
+    """What is under way: a service and the object it is for. Written out only where something fails."""
+
+    service: str
+    target: object = ""
+
+    def __str__(self) -> str:
+        return f"{self.service} {self.target}".rstrip()
+
+
+ASSOCIATE = Step("AARQ")
+RELEASE = Step("RLRQ")
+WAIT = Step("waiting")
+
+
+def failure_of(error: TransportError | DlmsError, what: Step) -> StepFailed:
+    """The failed step; `what` is the request that was under way."""
+    word = next((word for kind, word in _WORDS if isinstance(error, kind)), ErrorWord.INTERNAL_ERROR)
+    return StepFailed(word, f"{what}: {error}")
+
+
+def connect_failure(error: OSError | ValueError, where: str) -> StepFailed:
+    """Refused is one word, and everything else that keeps a connection from opening is another."""
+    if not isinstance(error, OSError):  # what encoding a host name raises
+        return StepFailed(ErrorWord.UNREACHABLE, f"{where}: not a host name")
+    if _is_refused(error):
+        return StepFailed(ErrorWord.CONNECTION_REFUSED, f"{where} refused the connection")
+    if isinstance(error, socket.gaierror):
+        return StepFailed(ErrorWord.UNREACHABLE, f"{where}: the name has no address ({error.strerror})")
+    if isinstance(error, TimeoutError):
+        return StepFailed(ErrorWord.UNREACHABLE, f"{where}: no answer to connect")
+    reason = errno.errorcode.get(error.errno, "") if error.errno else ""
+    return StepFailed(ErrorWord.UNREACHABLE, f"{where}: {reason or 'no connection'}: {error.strerror or error}"[:300])
+
+
+def _is_refused(error: OSError) -> bool:
+    """asyncio joins what several addresses of a name said into one OSError without a number."""
+    return isinstance(error, ConnectionRefusedError) or (
+        error.errno is None and f"[Errno {errno.ECONNREFUSED}]" in str(error)
+    )

@@ -1,0 +1,265 @@
+"""One session with one meter, as commands see it: what they read and change, and how far it came."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from metercast.commands.contract import MeterRefused, StepFailed
+from metercast.dlms.association import ClientAssociation
+from metercast.dlms.cosem import CosemAttribute, CosemMethod
+from metercast.dlms.data import Data
+from metercast.dlms.errors import DlmsError
+from metercast.dlms.events import ActionResult, Associated, GetResult, SetResult
+from metercast.dlms.link import WrapperLink
+from metercast.dlms.protection import NO_COUNTERS
+from metercast.dlms.results import ActionResultCode
+from metercast.dlms.settings import AssociationSettings, Authentication
+from metercast.domain.meter import Meter
+from metercast.domain.outcome import Phase
+from metercast.domain.words import ErrorWord
+from metercast.driver.contract import Checkpoint
+from metercast.driver.conversation import Conversation, ExceptionAnswer
+from metercast.driver.counters import InvocationCounters
+from metercast.driver.errors import TransportError
+from metercast.driver.failures import ASSOCIATE, WAIT, Step, connect_failure, failure_of
+from metercast.driver.supply import CounterSupply
+from metercast.driver.transport import Connector
+from metercast.driver.watch import Watch
+from metercast.driver.words import result_word
+
+# A meter that finds our counter behind its own may drop what we send, or say that it can't decipher it.
+_SILENCE = frozenset({ErrorWord.TIMEOUT, ErrorWord.CONNECTION_LOST})
+_COUNTER_ERROR = ErrorWord.INVOCATION_COUNTER_ERROR
+_COUNTER_ANSWERS = frozenset({ErrorWord.AUTHENTICATION_FAILED, _COUNTER_ERROR})
+
+
+class DlmsSession:
+    """Implements commands.contract.MeterSession. `phase` never goes back, whatever is tried again."""
+
+    __slots__ = (
+        "_challenge",
+        "_checkpoint",
+        "_clock",
+        "_connector",
+        "_conversation",
+        "_counters",
+        "_settings",
+        "_supply",
+        "_watch",
+        "associated",
+        "meter",
+        "phase",
+    )
+
+    def __init__(
+        self,
+        meter: Meter,
+        checkpoint: Checkpoint,
+        connector: Connector,
+        counters: InvocationCounters,
+        watch: Watch,
+        challenge: Callable[[], bytes],
+        clock: Callable[[], datetime],
+    ) -> None:
+        self.meter = meter
+        self.phase = Phase.BEFORE_ASSOCIATION
+        self.associated: Associated | None = None
+        self._checkpoint = checkpoint
+        self._connector = connector
+        self._counters = counters
+        self._watch = watch
+        self._challenge = challenge
+        self._clock = clock
+        self._conversation: Conversation | None = None
+        self._supply: CounterSupply | None = None
+        self._settings: AssociationSettings | None = None
+
+    # -- what commands see -----------------------------------------------------------------------------------------
+
+    @property
+    def verify_first(self) -> bool:
+        return self._checkpoint.verify_first
+
+    @property
+    def progress(self) -> Any:
+        return self._checkpoint.progress
+
+    def now(self) -> datetime:
+        return self._clock()
+
+    async def sleep(self, seconds: float) -> None:
+        try:
+            await self._watch.sleep(seconds)
+        except TransportError as error:
+            raise failure_of(error, WAIT) from error
+
+    async def get(self, attribute: CosemAttribute) -> Data:
+        conversation = await self._open()
+        what = Step("GET", attribute)
+        try:
+            apdu = conversation.association.get(attribute)
+        except DlmsError as error:
+            raise failure_of(error, what) from error
+        conversation.send(apdu)
+        event = await conversation.answer(what)
+        if not isinstance(event, GetResult):
+            raise _unexpected(what, event)
+        if event.data is None:
+            raise _refused(what, event.error)
+        return event.data
+
+    async def set(self, attribute: CosemAttribute, value: Data) -> None:
+        conversation = await self._open()
+        what = Step("SET", attribute)
+        self._ask_to_change()
+        try:
+            apdu = conversation.association.set(attribute, value)
+        except DlmsError as error:
+            raise failure_of(error, what) from error
+        self._send_change(conversation, apdu)
+        event = await conversation.answer(what)
+        if not isinstance(event, SetResult):
+            raise _unexpected(what, event)
+        if event.error is not None:
+            raise _refused(what, event.error)
+
+    async def action(self, method: CosemMethod, parameter: Data | None = None) -> Data | None:
+        conversation = await self._open()
+        what = Step("ACTION", method)
+        self._ask_to_change()
+        try:
+            apdu = conversation.association.action(method, parameter)
+        except DlmsError as error:
+            raise failure_of(error, what) from error
+        self._send_change(conversation, apdu)
+        event = await conversation.answer(what)
+        if not isinstance(event, ActionResult):
+            raise _unexpected(what, event)
+        if event.result is not ActionResultCode.SUCCESS:
+            raise _refused(what, event.result)
+        return event.data
+
+    # -- what the driver does --------------------------------------------------------------------------------------
+
+    async def connect(self, settings: AssociationSettings) -> None:
+        """Reserves counters, then opens the transport. Raises StepFailed, and GiveBack from the store."""
+        self._supply = await CounterSupply.open(self._counters, self.meter.device_id, settings)
+        self._settings = settings
+        self._conversation = await self._converse(settings, self._supply)
+
+    async def associate(self) -> None:
+        """AARQ to AARE, and with HLS both further passes."""
+        conversation = await self._open()
+        apdu = conversation.association.associate()
+        conversation.send(apdu)
+        self.phase = max(self.phase, Phase.ASSOCIATING)
+        self.associated = await conversation.associated()
+        self.phase = max(self.phase, Phase.READING)
+
+    @property
+    def proved_system_title(self) -> bytes | None:
+        """The server's system title where it told one, or proved the expected one with its key (HLS)."""
+        if self.associated is not None and self.associated.server_system_title is not None:
+            return self.associated.server_system_title
+        settings = self._settings
+        if settings is not None and settings.authentication is Authentication.HLS_GMAC:
+            return settings.server_system_title
+        return None
+
+    def suspects_counter(self, failure: StepFailed) -> bool:
+        """Whether a counter behind the meter's own could be what `failure` comes from, and it is safe to begin anew."""
+        if self._supply is None or self.phase not in (Phase.ASSOCIATING, Phase.READING):
+            return False
+        if isinstance(failure, ExceptionAnswer):
+            associating = self.phase is Phase.ASSOCIATING
+            return failure.error in _COUNTER_ANSWERS if associating else failure.error is _COUNTER_ERROR
+        return self.phase is Phase.ASSOCIATING and failure.error in _SILENCE
+
+    async def catch_up(self, last_accepted: int) -> bool:
+        """Moves our counter behind the meter's; False where it was not behind."""
+        assert self._supply is not None
+        if last_accepted < self._supply.last_given:
+            return False
+        await self._supply.catch_up(last_accepted)
+        return True
+
+    async def read_as_public(self, settings: AssociationSettings, attribute: CosemAttribute) -> Data:
+        """One GET in an association of the public client, on a transport of its own."""
+        conversation = await self._converse(settings, None)
+        what = Step("GET (public client)", attribute)
+        try:
+            conversation.send(conversation.association.associate())
+            await conversation.associated()
+            conversation.send(conversation.association.get(attribute))
+            event = await conversation.answer(what)
+            if not isinstance(event, GetResult):
+                raise _unexpected(what, event)
+            if event.data is None:
+                raise _refused(what, event.error)
+            await conversation.release()
+            return event.data
+        except DlmsError as error:
+            raise failure_of(error, what) from error
+        finally:
+            conversation.abort()
+
+    async def release(self) -> None:
+        """Ends the association as well as it goes; never raises."""
+        if self._conversation is not None:
+            await self._conversation.release()
+
+    def drop(self) -> None:
+        """Gives up the transport; the session may connect anew."""
+        if self._conversation is not None:
+            self._conversation.abort()
+            self._conversation = None
+
+    def abort(self) -> None:
+        """Nothing stays open after this."""
+        self._watch.detach()
+        self.drop()
+
+    # -- steps -----------------------------------------------------------------------------------------------------
+
+    async def _converse(self, settings: AssociationSettings, supply: CounterSupply | None) -> Conversation:
+        counters = supply.next if supply is not None else NO_COUNTERS
+        challenge = self._challenge() if settings.authentication is Authentication.HLS_GMAC else b""
+        try:
+            association = ClientAssociation(settings, counters, challenge)
+        except DlmsError as error:
+            raise failure_of(error, ASSOCIATE) from error
+        connection = self.meter.record.connection
+        where = f"{connection.host}:{connection.port}"
+        self._checkpoint.may_send()
+        try:
+            async with asyncio.timeout(self._watch.connect_seconds):
+                transport = await self._connector.connect(self.meter)
+        except (OSError, ValueError) as error:
+            raise connect_failure(error, where) from error
+        self._watch.attach(transport)
+        link = WrapperLink(settings.client_sap, settings.server_sap)
+        return Conversation(transport, link, association, self._watch, self._checkpoint, supply)
+
+    async def _open(self) -> Conversation:
+        conversation = self._conversation
+        assert conversation is not None
+        await conversation.prepare()
+        return conversation
+
+    def _ask_to_change(self) -> None:
+        """Once, before the first change; after that the session finishes what it began."""
+        if self.phase is not Phase.CHANGING:
+            self._checkpoint.may_change()
+
+    def _send_change(self, conversation: Conversation, apdu: bytes) -> None:
+        conversation.send(apdu)
+        self.phase = Phase.CHANGING
+
+
+def _refused(what: Step, result: Any) -> MeterRefused:
+    return MeterRefused(result_word(int(result)), f"{what}: {result.label} ({int(result)})")
+
+
+def _unexpected(what: Step, event: object) -> StepFailed:
+    return StepFailed(ErrorWord.INVALID_RESPONSE, f"{what}: answered with {type(event).__name__}")

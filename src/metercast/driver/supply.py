@@ -1,0 +1,70 @@
+"""The invocation counters of one session: what the store says no with becomes a failed step or a give-back."""
+
+from collections.abc import Awaitable
+from typing import TypeVar
+
+from metercast.commands.contract import StepFailed
+from metercast.dlms.settings import AssociationSettings
+from metercast.domain.problem import Problem
+from metercast.domain.words import ErrorWord
+from metercast.driver.contract import GiveBack
+from metercast.driver.counters import Counter, InvocationCounters, key_fingerprint
+from metercast.driver.errors import CounterJump
+from metercast.store.counters import CounterExhausted, CounterName
+
+T = TypeVar("T")
+
+
+class CounterSupply:
+    """Values for one (device, key, client system title)."""
+
+    __slots__ = ("_counter", "_counters")
+
+    def __init__(self, counters: InvocationCounters, counter: Counter) -> None:
+        self._counters = counters
+        self._counter = counter
+
+    @classmethod
+    async def open(
+        cls, counters: InvocationCounters, device_id: str, settings: AssociationSettings
+    ) -> "CounterSupply | None":
+        """None where the association needs no counters. GiveBack where the store can't reserve any now."""
+        if not settings.needs_keys:
+            return None
+        assert settings.encryption_key is not None
+        assert settings.client_system_title is not None
+        name = CounterName(
+            device_id, key_fingerprint(settings.encryption_key), settings.client_system_title.hex().upper()
+        )
+        return cls(counters, await _reserved(counters.counter(name)))
+
+    @property
+    def is_low(self) -> bool:
+        return self._counter.is_low
+
+    @property
+    def last_given(self) -> int:
+        """The last value that went out, by anyone."""
+        return self._counter.value - 1
+
+    def next(self) -> int:
+        return self._counter.next()
+
+    async def refill(self) -> None:
+        await _reserved(self._counters.refill(self._counter))
+
+    async def catch_up(self, last_accepted: int) -> None:
+        """Goes on behind what the meter accepted last; StepFailed where that is further than we allow."""
+        try:
+            await _reserved(self._counters.catch_up(self._counter, last_accepted))
+        except CounterJump as jump:
+            raise StepFailed(ErrorWord.INVOCATION_COUNTER_ERROR, str(jump)) from jump
+
+
+async def _reserved(reservation: Awaitable[T]) -> T:
+    try:
+        return await reservation
+    except CounterExhausted as error:
+        raise StepFailed(ErrorWord.INVOCATION_COUNTER_ERROR, f"{error}; the key must be changed") from error
+    except Problem as problem:
+        raise GiveBack(f"no invocation counters could be reserved: {problem.detail}") from problem
