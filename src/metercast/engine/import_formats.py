@@ -1,0 +1,122 @@
+"""CSV and NDJSON: from octets to one plain record a line. Bounded: a line is at most 64 KiB long."""
+
+import csv
+from collections.abc import AsyncIterator
+from typing import Any
+
+from metercast.domain.problem import InvalidField, Problem
+from metercast.engine.decoding import decode_any, preview
+
+MAX_LINE = 64 * 1024
+ASSOCIATION = "management"  # what the association columns of a CSV belong to
+
+# By column: where its value stands in the record.
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "deviceId": ("deviceId",),
+    "host": ("connection", "host"),
+    "port": ("connection", "port"),
+    "framing": ("connection", "framing"),
+    "channel": ("connection", "channel"),
+    "maxSessions": ("connection", "maxSessions"),
+    "serverSap": ("serverSap",),
+    "profile": ("profile",),
+    "timeZone": ("timeZone",),
+    "clientSap": ("associations", ASSOCIATION, "clientSap"),
+    "authentication": ("associations", ASSOCIATION, "authentication"),
+    "protection": ("associations", ASSOCIATION, "protection"),
+    "securitySuite": ("associations", ASSOCIATION, "securitySuite"),
+    "clientSystemTitle": ("associations", ASSOCIATION, "clientSystemTitle"),
+    "password": ("associations", ASSOCIATION, "password"),
+    "encryptionKey": ("associations", ASSOCIATION, "encryptionKey"),
+    "authenticationKey": ("associations", ASSOCIATION, "authenticationKey"),
+    "serverSystemTitle": ("identity", "serverSystemTitle"),
+    "logicalDeviceName": ("identity", "logicalDeviceName"),
+}
+REQUIRED = ("deviceId", "host")
+_NUMBERS = frozenset({"port", "maxSessions", "serverSap", "clientSap", "securitySuite"})
+
+Row = tuple[int, dict[str, Any] | Problem]  # the line's number, from 1, and its record or what is wrong with it
+
+
+async def lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[tuple[int, str]]:
+    """Number and text of each line that is not blank. Raises InvalidField at a line too long or not UTF-8."""
+    number, rest = 0, b""
+    async for chunk in chunks:
+        *whole, rest = (rest + chunk).split(b"\n")
+        for each in whole:
+            number += 1
+            if each.strip():
+                yield number, _text(number, each)
+        if len(rest) > MAX_LINE:
+            _text(number + 1, rest)
+    if rest.strip():
+        yield number + 1, _text(number + 1, rest)
+
+
+def _text(number: int, line: bytes) -> str:
+    if len(line) > MAX_LINE:
+        raise InvalidField.secret(f"line {number}", f"longer than {MAX_LINE} octets")
+    try:
+        return line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r")
+    except UnicodeDecodeError:
+        raise InvalidField.secret(f"line {number}", "not UTF-8") from None
+
+
+async def ndjson_rows(chunks: AsyncIterator[bytes]) -> AsyncIterator[Row]:
+    """A JSON object a line."""
+    async for number, text in lines(chunks):
+        try:
+            record = decode_any(text.encode())
+        except Problem as problem:
+            yield number, problem
+            continue
+        if isinstance(record, dict):
+            yield number, record
+        else:
+            yield number, InvalidField.secret("record", "a JSON object is expected")
+
+
+async def csv_rows(chunks: AsyncIterator[bytes]) -> AsyncIterator[Row]:
+    """A header line and a meter a line. An empty cell is as if left out. Raises InvalidField for a bad header."""
+    header: list[str] | None = None
+    async for number, text in lines(chunks):
+        try:
+            (cells,) = csv.reader([text], strict=True)
+        except (csv.Error, ValueError):
+            yield number, InvalidField.secret("line", "quotes that do not match")
+            continue
+        if header is None:
+            header = _header(cells)
+        elif len(cells) != len(header):
+            yield number, InvalidField.secret("line", f"{len(cells)} cells, and the header names {len(header)} columns")
+        else:
+            yield number, _record(header, cells)
+    if header is None:
+        raise InvalidField.secret("header", "the file is empty; its first line names the columns")
+
+
+def _header(cells: list[str]) -> list[str]:
+    names = [cell.strip() for cell in cells]
+    for name in names:
+        if name not in COLUMNS:
+            raise InvalidField("header", preview(name), f"no such column; known: {', '.join(COLUMNS)}")
+        if names.count(name) > 1:
+            raise InvalidField("header", name, "the column stands twice")
+    for name in REQUIRED:
+        if name not in names:
+            raise InvalidField.secret("header", f"the column {name} is required, and missing")
+    return names
+
+
+def _record(header: list[str], cells: list[str]) -> dict[str, Any]:
+    record: dict[str, Any] = {}
+    for name, cell in zip(header, cells, strict=True):
+        if not cell:
+            continue
+        *outer, last = COLUMNS[name]
+        inside = record
+        for step in outer:
+            inside = inside.setdefault(step, {})
+        is_number = name in _NUMBERS and cell.isascii() and cell.isdigit() and len(cell) < 10
+        inside[last] = int(cell) if is_number else cell
+    return record

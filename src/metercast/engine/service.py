@@ -1,0 +1,237 @@
+"""The service: what the API asks of Metercast, whoever asks. Submit, look up, act upon."""
+
+import hashlib
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+import msgspec
+import structlog
+
+from metercast.commands.contract import CommandType
+from metercast.commands.parameters import parse_parameters
+from metercast.domain.problem import Conflict, InvalidField, NotFound
+from metercast.domain.states import DeviceStatus, IllegalTransition
+from metercast.domain.task import DeviceCommand, DeviceCommandDetail, Task
+from metercast.engine.apikeys import ApiKeys, Caller
+from metercast.engine.meters import Meters, Sealer
+from metercast.engine.submission import (
+    SubmissionRules,
+    SubmitRequest,
+    check_idempotency_key,
+    check_number,
+    find_command,
+    in_utc,
+    new_task,
+    task_id_for,
+)
+from metercast.store.contract import Store
+from metercast.store.pages import Page
+from metercast.store.tasks import Created, DeviceQuery, ErrorCount, NewTask, TaskQuery, UnknownDevices
+
+log = structlog.get_logger()
+
+_PAGE = 5000
+
+
+class EngineControl(Protocol):
+    """How the service tells the engine that there is something to look at."""
+
+    def wake(self) -> None:
+        """Something was submitted."""
+        ...
+
+    def changed(self, task_id: str) -> None:
+        """A task was paused, resumed or cancelled."""
+        ...
+
+
+class Service:
+    """`meters` and `keys` are the registries beside the tasks. Every method may raise a domain.problem.Problem."""
+
+    def __init__(
+        self,
+        store: Store,
+        commands: Mapping[str, CommandType],
+        sealer: Sealer,
+        engine: EngineControl,
+        clock: Callable[[], datetime],
+        rules: SubmissionRules | None = None,
+    ) -> None:
+        self.meters = Meters(store, sealer)
+        self.keys = ApiKeys(store)
+        self.submitted: Counter[str] = Counter()  # tasks since the start of this process, by command type
+        self._store = store
+        self._commands = commands
+        self._engine = engine
+        self._clock = clock
+        self._rules = rules or SubmissionRules()
+
+    # Submitting
+
+    async def submit(self, request: SubmitRequest, caller: Caller, idempotency_key: str | None) -> Created:
+        """Stores the task, or finds the one that this caller made with this Idempotency-Key and the same body."""
+        check_idempotency_key(idempotency_key)
+        request = in_utc(request)
+        body_hash = request.body_hash()
+        task_id = task_id_for(caller.key_id, idempotency_key)
+        replayed = await self._replayed(task_id, body_hash, idempotency_key)
+        if replayed is not None:
+            return replayed
+        task = new_task(request, task_id, body_hash, self._commands, self._rules, self._clock(), caller.name)
+        return await self._create(task, request.devices, caller, allow_unknown=request.allow_unknown)
+
+    async def retry_failed(self, task_id: str, caller: Caller, idempotency_key: str | None) -> Created:
+        """A new task with the same command for the FAILED devices of `task_id`, which must be over."""
+        check_idempotency_key(idempotency_key)
+        body_hash = hashlib.sha256(b"retry-failed " + task_id.encode()).hexdigest()
+        new_id = task_id_for(caller.key_id, idempotency_key)
+        replayed = await self._replayed(new_id, body_hash, idempotency_key)
+        if replayed is not None:
+            return replayed
+        parent = await self._store.get_task(task_id)
+        if parent.outcome is None:
+            raise Conflict(f"task {task_id} is not over: {parent.status}, {parent.counts.open} devices are open")
+        failed = await self._failed_devices(task_id)
+        if not failed:
+            raise Conflict(f"task {task_id} has no failed device")
+        task = self._again(parent, new_id, body_hash, len(failed), caller)
+        # Who was unknown then may be known now, and if not ends FAILED as before without holding up the others.
+        return await self._create(task, failed, caller, allow_unknown=True)
+
+    def _again(self, parent: Task, task_id: str, body_hash: str, count: int, caller: Caller) -> NewTask:
+        now = self._clock()
+        try:
+            command = find_command(parent.command_type, self._commands)
+            parse_parameters(command, parent.command_params, now)
+            check_number(count, command, self._rules)
+        except InvalidField as error:
+            raise Conflict(f"task {parent.task_id} can't be asked for again: {error.detail}") from None
+        return NewTask(
+            task_id=task_id,
+            body_hash=body_hash,
+            command_id=parent.command_id,
+            command_type=parent.command_type,
+            conflict_group=command.traits.conflict_group,
+            command_params=parent.command_params,
+            scheduled_at=now,
+            expires_at=now + command.traits.expires_after,
+            priority=parent.priority,
+            requested_by=caller.name,
+            retry=parent.retry,
+            parent_task_id=parent.task_id,
+            bucket_size=self._rules.bucket_size,
+        )
+
+    async def _replayed(self, task_id: str, body_hash: str, idempotency_key: str | None) -> Created | None:
+        """The task that an earlier request with this key made. Looked for before anything is validated: what was
+        valid then stays so."""
+        if idempotency_key is None:
+            return None
+        try:
+            found = await self._store.get_task(task_id)
+        except NotFound:
+            return None
+        command = self._commands.get(found.command_type)
+        if command is None:
+            return None
+        # The store tells whether the body is the same; it creates nothing, for the task is there.
+        again = NewTask(
+            task_id=task_id,
+            body_hash=body_hash,
+            command_id=found.command_id,
+            command_type=found.command_type,
+            conflict_group=command.traits.conflict_group,
+            command_params=found.command_params,
+            scheduled_at=found.scheduled_at,
+            expires_at=found.expires_at,
+            priority=found.priority,
+            requested_by=found.requested_by,
+            retry=found.retry,
+        )
+        return _same_body(await self._store.create_task(again, (), allow_unknown=True), idempotency_key)
+
+    async def _create(self, task: NewTask, devices: Sequence[str], caller: Caller, *, allow_unknown: bool) -> Created:
+        try:
+            created = await self._store.create_task(task, devices, allow_unknown=allow_unknown)
+        except UnknownDevices as error:
+            names = ", ".join(repr(each) for each in error.first[:5])
+            more = f" and {error.count - 5} more" if error.count > 5 else ""
+            reason = f"{error.count} not registered: {names}{more}; register them or set allowUnknown"
+            raise InvalidField("devices", error.first[0], reason) from None
+        if created.is_new:
+            self.submitted[task.command_type] += 1
+            log.info(
+                "task.submitted",
+                task_id=task.task_id,
+                command_type=task.command_type,
+                devices=len(devices),
+                by=caller.key_id,
+                parent_task_id=task.parent_task_id,
+            )
+            self._engine.wake()
+        return _same_body(created, "this")
+
+    async def _failed_devices(self, task_id: str) -> list[str]:
+        failed: list[str] = []
+        cursor: str | None = None
+        while True:
+            page = await self._store.list_devices(task_id, DeviceQuery(status=DeviceStatus.FAILED), _PAGE, cursor)
+            failed += [device.device_id for device in page.items]
+            cursor = page.next_cursor
+            if cursor is None:
+                return failed
+
+    # Acting
+
+    async def cancel(self, task_id: str, caller: Caller) -> Task:
+        return await self._act("cancel", self._store.cancel_task, task_id, caller)
+
+    async def pause(self, task_id: str, caller: Caller) -> Task:
+        return await self._act("pause", self._store.pause_task, task_id, caller)
+
+    async def resume(self, task_id: str, caller: Caller) -> Task:
+        return await self._act("resume", self._store.resume_task, task_id, caller)
+
+    async def _act(self, verb: str, act: Callable[[str], Awaitable[Task]], task_id: str, caller: Caller) -> Task:
+        try:
+            task = await act(task_id)
+        except IllegalTransition as error:
+            raise Conflict(f"cannot {verb} task {task_id}: it is {error.status}") from None
+        log.info("task.changed", action=verb, task_id=task_id, status=task.status, by=caller.key_id)
+        self._engine.changed(task_id)
+        return task
+
+    # Asking
+
+    async def task(self, task_id: str) -> Task:
+        return await self._store.get_task(task_id)
+
+    async def tasks(self, query: TaskQuery, limit: int, cursor: str | None) -> Page[Task]:
+        return await self._store.list_tasks(query, limit, cursor)
+
+    def stream_devices(self, task_id: str) -> AsyncIterator[list[DeviceCommand]]:
+        return self._store.stream_devices(task_id)
+
+    async def devices(self, task_id: str, query: DeviceQuery, limit: int, cursor: str | None) -> Page[DeviceCommand]:
+        return await self._store.list_devices(task_id, query, limit, cursor)
+
+    async def device(self, task_id: str, device_id: str) -> DeviceCommandDetail:
+        return await self._store.get_device_command(task_id, device_id)
+
+    async def errors(self, task_id: str) -> list[ErrorCount]:
+        return await self._store.error_counts(task_id)
+
+
+def _same_body(created: Created, idempotency_key: str) -> Created:
+    if created.same_body:
+        return created
+    raise Conflict(
+        f"the Idempotency-Key {idempotency_key!r} was used for another request, which made task {created.task.task_id}"
+    )
+
+
+def command_parameters(commands: Mapping[str, CommandType]) -> dict[str, type[msgspec.Struct]]:
+    """The parameters of each command type, for documentation."""
+    return {name: command.parameters for name, command in sorted(commands.items())}

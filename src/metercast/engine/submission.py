@@ -1,0 +1,186 @@
+"""A task as it is asked for, and what makes it a task: validation before anything is stored."""
+
+import hashlib
+import secrets
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import msgspec
+
+from metercast.commands.contract import CommandType
+from metercast.commands.parameters import parse_parameters
+from metercast.domain.meter import check_device_id
+from metercast.domain.problem import InvalidField
+from metercast.domain.retry import Attempts, RetryPolicy, Seconds
+from metercast.domain.task import DeviceId
+from metercast.store.tasks import DEFAULT_BUCKET, NewTask
+
+FURTHEST = timedelta(days=3660)  # ahead of now: a later time is a mistake
+
+Instant = Annotated[datetime, msgspec.Meta(tz=True, description="RFC 3339, with its zone")]
+Word = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+Priority = Annotated[int, msgspec.Meta(ge=0, le=9, description="9 goes first")]
+
+
+class RetryRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
+    """What is left out is the server's default."""
+
+    max_attempts: Attempts | None = None
+    initial_delay_seconds: Seconds | None = None
+    max_delay_seconds: Seconds | None = None
+
+
+class SubmitRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
+    """One command for many meters. `scheduledAt` absent or past means now."""
+
+    command_id: Word
+    command_type: Word
+    devices: Annotated[list[DeviceId], msgspec.Meta(min_length=1)]
+    command_params: dict[str, Any] | None = None
+    scheduled_at: Instant | None = None
+    expires_at: Instant | None = None
+    priority: Priority = 4
+    requested_by: Word | None = None
+    retry: RetryRequest | None = None
+    allow_unknown: bool = False
+
+    def body_hash(self) -> str:
+        """The same for every way to write the same request; InvalidField at a number that JSON can't hold."""
+        try:
+            canonical = msgspec.json.encode(self, order="deterministic")
+        except (OverflowError, RecursionError):
+            raise InvalidField.secret("commandParams", "holds a number beyond 64 bits, or is nested too deep") from None
+        return hashlib.sha256(canonical).hexdigest()
+
+
+class SubmissionRules(msgspec.Struct, frozen=True, kw_only=True):
+    """The server's limits and defaults. `max_devices_of` goes before the command type's own limit."""
+
+    max_devices: int = 1_000_000
+    max_devices_of: dict[str, int] = {}
+    retry: RetryPolicy = RetryPolicy()
+    bucket_size: int = DEFAULT_BUCKET
+
+
+def in_utc(request: SubmitRequest) -> SubmitRequest:
+    """The request with its times in UTC."""
+    return msgspec.structs.replace(
+        request,
+        scheduled_at=utc(request.scheduled_at, "scheduledAt"),
+        expires_at=utc(request.expires_at, "expiresAt"),
+    )
+
+
+def utc(instant: datetime | None, path: str) -> datetime | None:
+    """The instant in UTC; InvalidField where that is outside the calendar."""
+    try:
+        return None if instant is None else instant.astimezone(UTC)
+    except OverflowError:
+        raise InvalidField(path, instant.isoformat() if instant else None, "out of the calendar's range") from None
+
+
+def task_id_for(key_id: str, idempotency_key: str | None) -> str:
+    """Derived from (API key, Idempotency-Key), so that a repeated request finds its task; random without."""
+    if idempotency_key is None:
+        return f"task-{secrets.token_hex(16)}"
+    message = msgspec.json.encode([key_id, idempotency_key])
+    return f"task-{hashlib.blake2b(message, digest_size=16, person=b'metercast-task').hexdigest()}"
+
+
+def check_idempotency_key(key: str | None) -> None:
+    if key is not None and not (1 <= len(key) <= 255 and key.isascii() and key.isprintable()):
+        raise InvalidField("Idempotency-Key", key, "1 to 255 printable ASCII characters")
+
+
+def new_task(
+    request: SubmitRequest,
+    task_id: str,
+    body_hash: str,
+    commands: Mapping[str, CommandType],
+    rules: SubmissionRules,
+    now: datetime,
+    requested_by: str,
+) -> NewTask:
+    """The task to store, everything validated but whether its devices are known. Raises InvalidField."""
+    for path, word in (("commandId", request.command_id), ("requestedBy", request.requested_by)):
+        if word is not None and not word.isprintable():
+            raise InvalidField(path, word, "holds printable characters only")
+    command = find_command(request.command_type, commands)
+    parse_parameters(command, request.command_params, now)
+    check_devices(request.devices)
+    check_number(len(request.devices), command, rules)
+    scheduled_at = max(request.scheduled_at or now, now)
+    if scheduled_at > now + FURTHEST:
+        raise InvalidField("scheduledAt", _text(scheduled_at), "more than ten years ahead")
+    expires_at = request.expires_at or scheduled_at + command.traits.expires_after
+    if expires_at <= scheduled_at:
+        reason = f"not after the due time, which is {_text(scheduled_at)}"
+        raise InvalidField("expiresAt", _text(expires_at), reason)
+    if expires_at > scheduled_at + FURTHEST:
+        raise InvalidField("expiresAt", _text(expires_at), "more than ten years after the due time")
+    return NewTask(
+        task_id=task_id,
+        body_hash=body_hash,
+        command_id=request.command_id,
+        command_type=command.name,
+        conflict_group=command.traits.conflict_group,
+        command_params=request.command_params,
+        scheduled_at=scheduled_at,
+        expires_at=expires_at,
+        priority=request.priority,
+        requested_by=request.requested_by or requested_by,
+        retry=_retry(request.retry, rules.retry),
+        bucket_size=rules.bucket_size,
+    )
+
+
+def find_command(name: str, commands: Mapping[str, CommandType]) -> CommandType:
+    """InvalidField that lists the known types."""
+    command = commands.get(name)
+    if command is None:
+        raise InvalidField("commandType", name, f"unknown; known: {', '.join(sorted(commands))}")
+    return command
+
+
+def check_devices(device_ids: Sequence[str]) -> None:
+    """Each id well-formed, and none twice."""
+    if not "".join(device_ids).isprintable():
+        for index, device_id in enumerate(device_ids):
+            check_device_id(device_id, f"devices[{index}]")
+    if len(set(device_ids)) == len(device_ids):
+        return
+    first: dict[str, int] = {}
+    repeated: list[tuple[int, int]] = []
+    for index, device_id in enumerate(device_ids):
+        earlier = first.setdefault(device_id, index)
+        if earlier != index:
+            repeated.append((index, earlier))
+    places = ", ".join(f"devices[{index}] = devices[{earlier}]" for index, earlier in repeated[:3])
+    more = f" and {len(repeated) - 3} more" if len(repeated) > 3 else ""
+    index = repeated[0][0]
+    raise InvalidField(f"devices[{index}]", device_ids[index], f"duplicate: {places}{more}")
+
+
+def check_number(count: int, command: CommandType, rules: SubmissionRules) -> None:
+    """Not more devices than the server and the command type allow."""
+    limit = rules.max_devices
+    of_type = rules.max_devices_of.get(command.name, command.traits.max_devices)
+    if of_type is not None and of_type < limit:
+        limit = of_type
+    if count > limit:
+        raise InvalidField("devices", f"{count} devices", f"a {command.name} task takes at most {limit}")
+
+
+def _retry(asked: RetryRequest | None, default: RetryPolicy) -> RetryPolicy:
+    if asked is None:
+        return default
+    return RetryPolicy(
+        default.max_attempts if asked.max_attempts is None else asked.max_attempts,
+        default.initial_delay_seconds if asked.initial_delay_seconds is None else asked.initial_delay_seconds,
+        default.max_delay_seconds if asked.max_delay_seconds is None else asked.max_delay_seconds,
+    )
+
+
+def _text(instant: datetime) -> str:
+    return instant.isoformat().replace("+00:00", "Z")
