@@ -30,7 +30,7 @@ def attribute(class_id: int, obis: str, index: int) -> CosemAttribute:
 class FakeSession:
     """`objects` are attributes by (class, obis, index); `fail` maps "get 20/8" and the like to what is raised.
 
-    `fail` values: one StepFailed for every time, or a list of them and of None, used up from the front.
+    A request and its answer take half of `latency` each. `fail` values: one StepFailed for every time, or a list of them and of None, used up from the front.
     """
 
     def __init__(self, objects: dict[tuple[int, str, int], Data], zone: str = "UTC") -> None:
@@ -57,21 +57,37 @@ class FakeSession:
 
     async def get(self, attribute: CosemAttribute) -> Data:
         self._log("get", attribute, GetRequestNormal(INVOKE, attribute).encode())
-        return self.objects[attribute]
+        value = self.value_of(attribute)
+        self._travel()
+        return value
 
     async def set(self, attribute: CosemAttribute, value: Data) -> None:
         self._log("set", attribute, SetRequestNormal(INVOKE, attribute, value).encode())
-        self.objects[attribute] = value
+        self.store(attribute, value)
+        self._travel()
 
     async def action(self, method: CosemMethod, parameter: Data | None = None) -> Data | None:
         self._log("action", method, ActionRequestNormal(INVOKE, method, parameter).encode())
-        return self.actions[f"{method.class_id}/{method.index}"](parameter)
+        returned = self.actions[f"{method.class_id}/{method.index}"](parameter)
+        self._travel()
+        return returned
+
+    def value_of(self, attribute: CosemAttribute) -> Data:
+        """What the meter holds; overridden where it is more than a value."""
+        return self.objects[attribute]
+
+    def store(self, attribute: CosemAttribute, value: Data) -> None:
+        """What the meter makes of a write."""
+        self.objects[attribute] = value
+
+    def _travel(self) -> None:
+        self.clock += timedelta(seconds=self.latency / 2)
 
     def _log(self, service: str, target: CosemAttribute | CosemMethod, apdu: bytes) -> None:
         name = f"{service} {target.class_id}/{target.index}"
         self.log.append(name)
         self.apdus.append(apdu.hex())
-        self.clock += timedelta(seconds=self.latency)
+        self._travel()
         planned = self.fail.get(name)
         error = planned.pop(0) if isinstance(planned, list) and planned else planned
         if isinstance(error, StepFailed):
