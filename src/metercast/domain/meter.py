@@ -132,7 +132,7 @@ class Meter(msgspec.Struct, frozen=True):
         return self.secrets.get(association, _NO_SECRETS)
 
 
-class StoredMeter(msgspec.Struct, frozen=True):
+class StoredMeter(msgspec.Struct, frozen=True, gc=False):
     """A meter as a store keeps it: JSON of the record, and its secrets sealed."""
 
     device_id: str

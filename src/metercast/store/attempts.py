@@ -54,7 +54,7 @@ class Lease(msgspec.Struct, frozen=True):
     epoch: int
 
 
-class OpenDevice(msgspec.Struct, frozen=True):
+class OpenDevice(msgspec.Struct, frozen=True, gc=False):
     """A device command that is PENDING or SENT, as found when its bucket was leased.
 
     `channel` is None for a device that is not registered. `wait_seconds` is the time to its next attempt.
@@ -78,7 +78,7 @@ class LeasedBucket(msgspec.Struct, frozen=True):
     devices: list[OpenDevice]
 
 
-class BegunDevice(msgspec.Struct, frozen=True):
+class BegunDevice(msgspec.Struct, frozen=True, gc=False):
     """A device that is now SENT, its lock taken. `tries` is the number of this attempt."""
 
     position: int
@@ -91,7 +91,7 @@ class Begun(msgspec.Struct, frozen=True):
     """What came of a batch of begins, by position.
 
     `locked`: its meter is in a session of another command. `waits`: an older command of the conflict group comes
-    first. `ended`: no longer PENDING (cancelled, expired, superseded by a newer command, its meter is gone).
+    first. `ended`: not PENDING or not for long (cancelled, expired, superseded by a newer command, its meter is gone).
     `task_status` other than IN_PROGRESS means that nothing was begun.
     """
 
@@ -102,7 +102,7 @@ class Begun(msgspec.Struct, frozen=True):
     ended: list[int]
 
 
-class Result(msgspec.Struct, frozen=True):
+class Result(msgspec.Struct, frozen=True, gc=False):
     """What becomes of one SENT device. `status` is SUCCESS, FAILED or PENDING.
 
     `tries` guards it: the result of an older attempt changes nothing. `count_try` is false where a begun attempt is
@@ -125,7 +125,7 @@ class Result(msgspec.Struct, frozen=True):
     progress: Any = None
 
 
-class Transition(msgspec.Struct, frozen=True):
+class Transition(msgspec.Struct, frozen=True, gc=False):
     """One change of state that a store really made."""
 
     task_id: str

@@ -84,7 +84,8 @@ class TaskStore(Protocol):
     async def create_task(self, task: NewTask, device_ids: Sequence[str], *, allow_unknown: bool) -> Created:
         """Stores the task with its devices in their order, or finds the one that has this id.
 
-        `device_ids` are unique. Raises UnknownDevices unless `allow_unknown`.
+        `device_ids` are unique. A `scheduled_at` of the past becomes the store's now, so that commands due at once
+        run in the order in which they were stored. Raises UnknownDevices unless `allow_unknown`.
         """
         ...
 

@@ -1,60 +1,67 @@
 """Attempts on SQLite: begin, record, refuse, correct. The hot path: one statement for many devices."""
 
 import sqlite3
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any
+from functools import lru_cache
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 import msgspec
 
 from metercast.domain.command import ConflictGroup
-from metercast.domain.meter import lock_key
+from metercast.domain.meter import StoredMeter, lock_key
 from metercast.domain.states import DEVICE_TRANSITIONS, DeviceEvent, DeviceStatus, TaskStatus, states_before
 from metercast.domain.words import ErrorWord
 from metercast.store.attempts import Begun, BegunDevice, Lease, LeaseLost, OpenDevice, Result, Transition
-from metercast.store.sqlite import late
+from metercast.store.sqlite import conflicts, late
 from metercast.store.sqlite.database import Database
-from metercast.store.sqlite.devices import stored_meter
+from metercast.store.sqlite.meters import meters_of
+from metercast.store.sqlite.statements import found, json_array
 from metercast.store.sqlite.times import later, to_text
 
 (_BEGINS_FROM,) = states_before(DEVICE_TRANSITIONS, DeviceEvent.BEGIN)
 (_REFUSED_FROM,) = states_before(DEVICE_TRANSITIONS, DeviceEvent.REFUSE)
 (_ENDS_FROM,) = states_before(DEVICE_TRANSITIONS, DeviceEvent.SUCCEED)
+_ENDS_IN = frozenset(after for (before, _), after in DEVICE_TRANSITIONS.items() if before is _ENDS_FROM)
 
 _HELD = """
-SELECT b.task_id, t.status, t.conflict_group, t.expires_at FROM task_buckets b JOIN tasks t ON t.task_id = b.task_id
+SELECT b.task_id, t.status, t.conflict_group, t.expires_at, b.first_id, b.last_id
+FROM task_buckets b JOIN tasks t ON t.task_id = b.task_id
 WHERE b.bucket_id = ? AND b.lease_owner = ? AND b.lease_epoch = ? AND b.lease_until > ?
 """
 
-_CANDIDATES = f"""
-SELECT d.id, d.tries, d.progress,
-  m.device_id, m.document, m.sealed, m.channel, m.max_sessions, m.created_at, m.updated_at
-FROM json_each(?) j JOIN task_devices d ON d.id = j.value JOIN devices m ON m.device_id = d.device_id
-WHERE d.command_status = '{_BEGINS_FROM}'
-"""
-
 # A lock whose lease (bucket, epoch) no longer lives is free.
+_LOCKED = """
+SELECT json_group_array(l.lock_key) FROM json_each(?1) j JOIN meter_locks l ON l.lock_key = j.value
+JOIN task_buckets b ON b.bucket_id = l.bucket_id AND b.lease_epoch = l.epoch AND b.lease_until > ?2
+"""
 _LOCK = """
 INSERT INTO meter_locks (lock_key, bucket_id, epoch) SELECT value, ?1, ?2 FROM json_each(?3) WHERE true
 ON CONFLICT (lock_key) DO UPDATE SET bucket_id = excluded.bucket_id, epoch = excluded.epoch
-WHERE NOT EXISTS (SELECT 1 FROM task_buckets b WHERE b.bucket_id = meter_locks.bucket_id
-                  AND b.lease_epoch = meter_locks.epoch AND b.lease_until > ?4)
-RETURNING lock_key
 """
-_UNLOCK = "DELETE FROM meter_locks WHERE lock_key IN (SELECT value FROM json_each(?)) AND bucket_id = ? AND epoch = ?"
+# An earlier epoch of this bucket is dead: what it left goes too.
+_UNLOCK = "DELETE FROM meter_locks WHERE lock_key IN (SELECT value FROM json_each(?)) AND bucket_id = ? AND epoch <= ?"
 
+_PENDING = f"""
+SELECT json_group_object(id, tries), json_group_object(id, json(progress)) FILTER (WHERE progress IS NOT NULL)
+FROM task_devices WHERE id IN (SELECT value FROM json_each(?)) AND command_status = '{_BEGINS_FROM}'
+"""
 _BEGIN = f"""
 UPDATE task_devices SET command_status = 'SENT', tries = tries + 1, error_message = NULL, error_detail = NULL,
   next_attempt_at = NULL, sent_at = ?1, last_updated = ?1
 WHERE id IN (SELECT value FROM json_each(?2)) AND command_status = '{_BEGINS_FROM}'
 """
 
+_ENDING = f"""
+SELECT json_group_array(id) FROM task_devices
+WHERE id IN (SELECT value FROM json_each(?)) AND command_status = '{_ENDS_FROM}' AND tries = ?
+"""
 _RECORD = f"""
 UPDATE task_devices SET command_status = ?2, error_message = ?3, error_detail = ?4, how = ?5, used = ?6,
   association_failures = ?7, verify_first = ?8, next_attempt_at = ?9, tries = tries - ?10, last_updated = ?11
 WHERE id IN (SELECT value FROM json_each(?1)) AND command_status = '{_ENDS_FROM}' AND tries = ?12
-RETURNING id
 """
 
 _KEEP_ATTEMPT = """
@@ -62,6 +69,8 @@ INSERT OR REPLACE INTO task_device_attempts
   (task_device_id, attempt, late, started_at, ended_at, error_message, error_detail)
 SELECT id, ?2, 0, sent_at, ?3, ?4, ?5 FROM task_devices WHERE id = ?1
 """
+_KEEP_RESULT = "INSERT OR REPLACE INTO task_device_results (task_device_id, result) VALUES (?, ?)"
+_KEEP_PROGRESS = "UPDATE task_devices SET progress = ? WHERE id = ?"
 
 _REFUSE = f"""
 UPDATE task_devices SET command_status = 'FAILED', error_message = ?2, error_detail = ?3, next_attempt_at = NULL,
@@ -69,47 +78,22 @@ UPDATE task_devices SET command_status = 'FAILED', error_message = ?2, error_det
 WHERE id IN (SELECT value FROM json_each(?1)) AND command_status = '{_REFUSED_FROM}' RETURNING id, device_id
 """
 
+# A bucket without open devices is never due again.
 _MOVE_COUNTS = """
-UPDATE task_buckets SET pending = pending + ?2, sent = sent + ?3, success = success + ?4, failed = failed + ?5
+UPDATE task_buckets SET pending = pending + ?2, sent = sent + ?3, success = success + ?4, failed = failed + ?5,
+  cancelled = cancelled + ?6, due_at = CASE WHEN pending + ?2 + sent + ?3 > 0 THEN due_at END
 WHERE bucket_id = ?1
 """
 
-_SUPERSEDED = "SELECT id FROM open_commands WHERE id IN (SELECT value FROM json_each(?)) AND superseded"
+_tries = msgspec.json.Decoder(dict[int, int])
+_progress = msgspec.json.Decoder(dict[int, Any])
+_but_device = attrgetter(
+    "status", "error", "detail", "how", "used", "association_failures", "verify_first", "delay_seconds", "count_try",
+    "tries",
+)  # fmt: skip
 
-# An older command of the group comes first while it is in a session or could begin now; where a newer one does not
-# supersede it, also while it waits for its next attempt.
-_WAITS = """
-SELECT mine.id FROM json_each(?1) j JOIN open_commands mine ON mine.id = j.value
-JOIN tasks my_task ON my_task.task_id = mine.task_id
-WHERE EXISTS (
-  SELECT 1 FROM open_commands other JOIN tasks t ON t.task_id = other.task_id
-  JOIN task_devices d ON d.id = other.id
-  WHERE other.device_id = mine.device_id AND other.conflict_group = mine.conflict_group AND other.id <> mine.id
-    AND (t.scheduled_at, t.created_at, t.task_id) < (my_task.scheduled_at, my_task.created_at, my_task.task_id)
-    AND (d.command_status = 'SENT' OR (t.status = 'IN_PROGRESS' AND NOT other.superseded
-         AND (NOT ?2 OR d.next_attempt_at IS NULL OR d.next_attempt_at <= ?3))))
-"""
-
-_SUPERSEDE = """
-UPDATE open_commands SET superseded = 1 WHERE id IN (
-  SELECT other.id FROM json_each(?1) j JOIN open_commands mine ON mine.id = j.value
-  JOIN tasks my_task ON my_task.task_id = mine.task_id
-  JOIN open_commands other ON other.device_id = mine.device_id AND other.conflict_group = mine.conflict_group
-  JOIN tasks t ON t.task_id = other.task_id
-  WHERE other.id <> mine.id
-    AND (t.scheduled_at, t.created_at, t.task_id) < (my_task.scheduled_at, my_task.created_at, my_task.task_id))
-RETURNING id
-"""
-_HURRY_SUPERSEDED = """
-UPDATE task_buckets SET due_at = ?1 WHERE due_at > ?1 AND bucket_id IN (
-  SELECT b.bucket_id FROM json_each(?2) j JOIN task_devices d ON d.id = j.value
-  JOIN task_buckets b ON b.task_id = d.task_id AND d.id BETWEEN b.first_id AND b.last_id)
-"""
-_HURRY_DEVICES = """
-UPDATE task_devices SET next_attempt_at = NULL
-WHERE id IN (SELECT value FROM json_each(?)) AND command_status = 'PENDING'
-"""
-_FORGET_COMMANDS = "DELETE FROM open_commands WHERE id IN (SELECT value FROM json_each(?))"
+# Needed at the begin of a session and soon again at its end.
+_lock_key = lru_cache(maxsize=16_384)(lock_key)
 
 
 class SqliteAttempts:
@@ -119,7 +103,11 @@ class SqliteAttempts:
         self.database = database
 
     async def begin_attempts(self, lease: Lease, devices: Sequence[OpenDevice]) -> Begun:
-        return await self.database.write(lambda connection, now: _begin(connection, now, lease, devices))
+        # A meter may change between this read and the write as it may right after: its session has what it had.
+        asked = {device.position for device in devices}
+        meters = await self.database.read(lambda connection: meters_of(connection, asked))
+        keys = {_lock_key(meter.device_id): position for position, meter in meters.items()}
+        return await self.database.write(lambda connection, now: _begin(connection, now, lease, asked, meters, keys))
 
     async def record_results(self, lease: Lease, results: Sequence[Result]) -> list[Transition]:
         return await self.database.write(lambda connection, now: _record(connection, now, lease, results))
@@ -128,8 +116,8 @@ class SqliteAttempts:
         self, lease: Lease, positions: Sequence[int], error: ErrorWord, detail: str
     ) -> list[Transition]:
         def work(connection: sqlite3.Connection, now: datetime) -> list[Transition]:
-            task_id, _, group, _ = _held(connection, now, lease)
-            return _refuse(connection, now, lease, task_id, group, positions, error, detail)
+            held = _held(connection, now, lease, positions)
+            return _refuse(connection, now, held, positions, error, detail)
 
         return await self.database.write(work)
 
@@ -137,89 +125,135 @@ class SqliteAttempts:
         return await self.database.write(lambda connection, now: late.record(connection, now, task_id, result))
 
 
-def _held(connection: sqlite3.Connection, now: datetime, lease: Lease) -> tuple[str, TaskStatus, ConflictGroup, str]:
+class _Held(NamedTuple):
+    """A lease that is ours now, and what its writes need of the task."""
+
+    lease: Lease
+    task_id: str
+    status: TaskStatus
+    group: ConflictGroup
+    expires_at: str
+
+
+def _held(connection: sqlite3.Connection, now: datetime, lease: Lease, positions: Collection[int]) -> _Held:
     row = connection.execute(_HELD, (lease.bucket_id, lease.owner, lease.epoch, to_text(now))).fetchone()
     if row is None:
         raise LeaseLost(f"the lease of bucket {lease.bucket_id} at epoch {lease.epoch} is not ours")
-    return row[0], TaskStatus(row[1]), ConflictGroup(row[2]), row[3]
+    task_id, status, group, expires_at, first, last = row
+    if positions and not (first <= min(positions) and max(positions) <= last):
+        raise ValueError(f"bucket {lease.bucket_id} holds the positions {first} to {last} only")
+    return _Held(lease, task_id, TaskStatus(status), ConflictGroup(group), expires_at)
 
 
-def _begin(connection: sqlite3.Connection, now: datetime, lease: Lease, devices: Sequence[OpenDevice]) -> Begun:
-    task_id, status, group, expires_at = _held(connection, now, lease)
+def _begin(
+    connection: sqlite3.Connection,
+    now: datetime,
+    lease: Lease,
+    asked: set[int],
+    meters: dict[int, StoredMeter],
+    keys: dict[int, int],
+) -> Begun:
+    """`meters` and the positions by lock key, `keys`, are of those in `asked` that are registered."""
+    held = _held(connection, now, lease, asked)
     text = to_text(now)
-    if status is not TaskStatus.IN_PROGRESS or expires_at <= text:
-        return Begun(status, [], [], [], [])
-    asked = {device.position for device in devices}
-    waits: set[int] = set()
-    if group is not ConflictGroup.NONE:
-        superseded = _ids(connection, _SUPERSEDED, _json(asked))
-        if superseded:
+    if held.status is not TaskStatus.IN_PROGRESS:
+        return Begun(held.status, [], [], [], [])
+    if held.expires_at <= text:
+        return Begun(held.status, [], [], [], list(asked))
+    waits: frozenset[int] = frozenset()
+    if held.group is not ConflictGroup.NONE:
+        void = conflicts.superseded(connection, asked)
+        if void:
             detail = "a newer command of its kind ran on this meter first"
-            _refuse(connection, now, lease, task_id, group, superseded, ErrorWord.SUPERSEDED, detail)
-        waits = set(_ids(connection, _WAITS, _json(asked), group.supersedes, text))
-    rows = connection.execute(_CANDIDATES, (_json(asked - waits),)).fetchall()
-    keys = {lock_key(row[3]): row for row in rows}
-    taken = _ids(connection, _LOCK, lease.bucket_id, lease.epoch, _json(keys), text)
-    begun = [
-        BegunDevice(row[0], row[1] + 1, stored_meter(row[3:]), None if row[2] is None else msgspec.json.decode(row[2]))
-        for row in (keys[key] for key in taken)
-    ]
-    ids = _json(device.position for device in begun)
-    changed = connection.execute(_BEGIN, (text, ids)).rowcount
-    assert changed == len(begun)
-    _move_counts(connection, lease, pending=-changed, sent=changed)
-    if group.supersedes and begun:
-        _supersede(connection, text, ids)
-    begun_positions = {device.position for device in begun}
-    found = {row[0] for row in rows}
-    return Begun(status, begun, list(found - begun_positions), list(waits), list(asked - waits - found))
+            _refuse(connection, now, held, void, ErrorWord.SUPERSEDED, detail)
+        waits = conflicts.that_wait(connection, asked, held.group, text)
+    tries, progress = _pending(connection, asked - waits)
+    free = {key: position for key, position in keys.items() if position in tries}
+    for key in found(connection, _LOCKED, (json_array(free), text)):
+        del free[key]
+    connection.execute(_LOCK, (lease.bucket_id, lease.epoch, json_array(free)))
+    begun = [BegunDevice(each, tries[each] + 1, meters[each], progress.get(each)) for each in free.values()]
+    _mark_sent(connection, held, free.values(), text)
+    pending = meters.keys() & tries.keys()
+    return Begun(
+        held.status, begun, list(pending.difference(free.values())), list(waits), list(asked - waits - pending)
+    )
 
 
-def _supersede(connection: sqlite3.Connection, text: str, ids: str) -> None:
-    older = _ids(connection, _SUPERSEDE, ids)
-    if older:
-        connection.execute(_HURRY_DEVICES, (_json(older),))
-        connection.execute(_HURRY_SUPERSEDED, (text, _json(older)))
+def _pending(connection: sqlite3.Connection, positions: Collection[int]) -> tuple[dict[int, int], dict[int, Any]]:
+    """The attempts so far, and the progress of long commands, of those of `positions` that are PENDING."""
+    tries, progress = connection.execute(_PENDING, (json_array(positions),)).fetchone()
+    return _tries.decode(tries), _progress.decode(progress)
+
+
+def _mark_sent(connection: sqlite3.Connection, held: _Held, positions: Collection[int], text: str) -> None:
+    moved = connection.execute(_BEGIN, (text, json_array(positions))).rowcount
+    assert moved == len(positions)
+    _move_counts(connection, held, pending=-moved, sent=moved)
+    if held.group.supersedes and positions:
+        conflicts.supersede_older(connection, positions, text)
 
 
 def _record(connection: sqlite3.Connection, now: datetime, lease: Lease, results: Sequence[Result]) -> list[Transition]:
-    task_id, _, group, _ = _held(connection, now, lease)
+    held = _held(connection, now, lease, [result.position for result in results])
     text = to_text(now)
-    groups: defaultdict[tuple[Any, ...], list[Result]] = defaultdict(list)
-    for r in results:
-        groups[
-            r.status, r.error, r.detail, r.how, r.used, r.association_failures, r.verify_first, r.delay_seconds,
-            r.count_try, r.tries,
-        ].append(r)  # fmt: skip
+    if held.status is TaskStatus.CANCELLED:
+        results = [_in_cancelled_task(result) for result in results]
     moved: list[Result] = []
-    for same in groups.values():
-        r = same[0]
-        next_at = later(now, r.delay_seconds) if r.status is DeviceStatus.PENDING and r.delay_seconds else None
-        changed = _ids(
-            connection, _RECORD, _json(each.position for each in same), r.status, r.error, r.detail, r.how, r.used,
-            r.association_failures, r.verify_first, next_at, 0 if r.count_try else 1, text, r.tries,
-        )  # fmt: skip
-        if len(changed) == len(same):
-            moved.extend(same)
-        else:
-            kept = set(changed)
-            moved.extend(each for each in same if each.position in kept)
+    for same in _alike(results):
+        moved += _record_alike(connection, now, text, same)
     _keep_details(connection, text, moved)
-    connection.execute(_UNLOCK, (_json(lock_key(each.device_id) for each in moved), lease.bucket_id, lease.epoch))
-    if group is not ConflictGroup.NONE:
-        _forget(connection, (each.position for each in moved if each.status is not DeviceStatus.PENDING))
-    by_status: defaultdict[DeviceStatus, int] = defaultdict(int)
-    for each in moved:
-        by_status[each.status] += 1
+    keys = json_array([_lock_key(each.device_id) for each in moved])
+    connection.execute(_UNLOCK, (keys, lease.bucket_id, lease.epoch))
+    if held.group is not ConflictGroup.NONE:
+        conflicts.forget(connection, (each.position for each in moved if each.status is not DeviceStatus.PENDING))
+    statuses = Counter(each.status for each in moved)
     _move_counts(
         connection,
-        lease,
-        pending=by_status[DeviceStatus.PENDING],
+        held,
+        pending=statuses[DeviceStatus.PENDING],
         sent=-len(moved),
-        success=by_status[DeviceStatus.SUCCESS],
-        failed=by_status[DeviceStatus.FAILED],
+        success=statuses[DeviceStatus.SUCCESS],
+        failed=statuses[DeviceStatus.FAILED],
+        cancelled=statuses[DeviceStatus.CANCELLED],
     )
-    return [Transition(task_id, each.device_id, each.status, each.error) for each in moved]
+    return [Transition(held.task_id, each.device_id, each.status, each.error) for each in moved]
+
+
+def _in_cancelled_task(result: Result) -> Result:
+    """Nothing goes back to waiting there: what is given back unused is cancelled as well, what was tried has failed."""
+    if result.status is not DeviceStatus.PENDING:
+        return result
+    if not result.count_try:
+        return msgspec.structs.replace(result, status=DeviceStatus.CANCELLED)
+    guess = result.verify_first or result.error is None
+    error = ErrorWord.OUTCOME_UNKNOWN if guess else result.error
+    return msgspec.structs.replace(result, status=DeviceStatus.FAILED, error=error)
+
+
+def _alike(results: Sequence[Result]) -> list[list[Result]]:
+    """Results that differ in nothing but their device: each group is one statement."""
+    groups: defaultdict[tuple[Any, ...], list[Result]] = defaultdict(list)
+    for result in results:
+        groups[_but_device(result)].append(result)
+    return list(groups.values())
+
+
+def _record_alike(connection: sqlite3.Connection, now: datetime, text: str, same: list[Result]) -> list[Result]:
+    """Those of `same` that were SENT in the attempt they name."""
+    r = same[0]
+    if r.status not in _ENDS_IN and r.status is not DeviceStatus.CANCELLED:
+        raise ValueError(f"no session ends in {r.status.value}")
+    next_at = later(now, r.delay_seconds) if r.status is DeviceStatus.PENDING and r.delay_seconds else None
+    positions = found(connection, _ENDING, (json_array([each.position for each in same]), r.tries))
+    if len(positions) < len(same):
+        ending = set(positions)
+        same = [each for each in same if each.position in ending]
+    connection.execute(_RECORD, (
+        json_array(positions), r.status, r.error, r.detail, r.how, r.used, r.association_failures, r.verify_first,
+        next_at, 0 if r.count_try else 1, text, r.tries,
+    ))  # fmt: skip
+    return same
 
 
 def _keep_details(connection: sqlite3.Connection, text: str, moved: list[Result]) -> None:
@@ -228,43 +262,35 @@ def _keep_details(connection: sqlite3.Connection, text: str, moved: list[Result]
         connection.executemany(_KEEP_ATTEMPT, attempts)
     values = [(r.position, msgspec.json.encode(r.result).decode()) for r in moved if r.result is not None]
     if values:
-        connection.executemany("INSERT OR REPLACE INTO task_device_results VALUES (?, ?)", values)
+        connection.executemany(_KEEP_RESULT, values)
     progress = [(msgspec.json.encode(r.progress).decode(), r.position) for r in moved if r.progress is not None]
     if progress:
-        connection.executemany("UPDATE task_devices SET progress = ? WHERE id = ?", progress)
+        connection.executemany(_KEEP_PROGRESS, progress)
 
 
 def _refuse(
     connection: sqlite3.Connection,
     now: datetime,
-    lease: Lease,
-    task_id: str,
-    group: ConflictGroup,
-    positions: Sequence[int],
+    held: _Held,
+    positions: Collection[int],
     error: ErrorWord,
     detail: str,
 ) -> list[Transition]:
-    rows = connection.execute(_REFUSE, (_json(positions), error, detail, to_text(now))).fetchall()
-    if group is not ConflictGroup.NONE:
-        _forget(connection, (row[0] for row in rows))
-    _move_counts(connection, lease, pending=-len(rows), failed=len(rows))
-    return [Transition(task_id, device_id, DeviceStatus.FAILED, error) for _, device_id in rows]
-
-
-def _forget(connection: sqlite3.Connection, positions: Iterable[int]) -> None:
-    connection.execute(_FORGET_COMMANDS, (_json(positions),))
+    rows = connection.execute(_REFUSE, (json_array(positions), error, detail, to_text(now))).fetchall()
+    if held.group is not ConflictGroup.NONE:
+        conflicts.forget(connection, [row[0] for row in rows])
+    _move_counts(connection, held, pending=-len(rows), failed=len(rows))
+    return [Transition(held.task_id, device_id, DeviceStatus.FAILED, error) for _, device_id in rows]
 
 
 def _move_counts(
-    connection: sqlite3.Connection, lease: Lease, *, pending: int = 0, sent: int = 0, success: int = 0, failed: int = 0
+    connection: sqlite3.Connection,
+    held: _Held,
+    *,
+    pending: int = 0,
+    sent: int = 0,
+    success: int = 0,
+    failed: int = 0,
+    cancelled: int = 0,
 ) -> None:
-    connection.execute(_MOVE_COUNTS, (lease.bucket_id, pending, sent, success, failed))
-
-
-def _ids(connection: sqlite3.Connection, statement: str, *parameters: Any) -> list[int]:
-    return [row[0] for row in connection.execute(statement, parameters).fetchall()]
-
-
-def _json(integers: Iterable[int]) -> str:
-    """A JSON array for json_each: one statement for many ids."""
-    return f"[{','.join(map(str, integers))}]"
+    connection.execute(_MOVE_COUNTS, (held.lease.bucket_id, pending, sent, success, failed, cancelled))

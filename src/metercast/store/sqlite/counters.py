@@ -24,6 +24,8 @@ class SqliteCounters:
         self.database = database
 
     async def reserve_counters(self, name: CounterName, count: int, at_least: int = 0) -> int:
+        if count < 1:
+            raise ValueError(f"cannot reserve {count} values")
         key = (name.device_id, name.key, name.client_system_title)
 
         def work(connection: sqlite3.Connection, now: datetime) -> int:

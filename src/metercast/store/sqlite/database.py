@@ -38,7 +38,11 @@ class Database:
         self._lock = _lock_file(path)
         try:
             self._writer_connection = self._connect()
-            migrate(self._writer_connection)
+            try:
+                migrate(self._writer_connection)
+            except BaseException:
+                self._writer_connection.close()
+                raise
         except BaseException:
             os.close(self._lock)
             raise
@@ -97,6 +101,7 @@ class Database:
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute("PRAGMA cache_size=-32768")
+        connection.execute("PRAGMA temp_store=MEMORY")  # what a savepoint keeps would else go through a file
         connection.execute("PRAGMA journal_size_limit=67108864")
         return connection
 

@@ -46,7 +46,7 @@ class SqliteDevices:
             connection.executemany(
                 _PUT, [(d.device_id, d.document, d.sealed, d.channel, d.max_sessions, text) for d in devices]
             )
-            return len(devices) - int(known)
+            return len({d.device_id for d in devices}) - int(known)
 
         return await self.database.write(work)
 
@@ -83,11 +83,11 @@ class SqliteDevices:
 
     async def delete_device(self, device_id: str) -> None:
         def work(connection: sqlite3.Connection, now: datetime) -> None:
+            if connection.execute("DELETE FROM devices WHERE device_id = ?", (device_id,)).rowcount == 0:
+                raise NotFound(f"no device {device_id!r}")
             task = connection.execute(_OPEN_TASK, (device_id,)).fetchone()
             if task is not None:
                 raise Conflict(f"device {device_id!r} is in task {task[0]}, which is not done with it")
-            if connection.execute("DELETE FROM devices WHERE device_id = ?", (device_id,)).rowcount == 0:
-                raise NotFound(f"no device {device_id!r}")
 
         await self.database.write(work)
 
@@ -98,6 +98,5 @@ class SqliteDevices:
 
 
 def stored_meter(row: Sequence[Any]) -> StoredMeter:
-    """From the seven columns of devices, in the order of its table."""
-    device_id, document, sealed, channel, max_sessions, created_at, updated_at = row
-    return StoredMeter(device_id, document, sealed, channel, max_sessions, from_text(created_at), from_text(updated_at))
+    """From the seven columns of devices, in the order of its table; more may follow."""
+    return StoredMeter(row[0], row[1], row[2], row[3], row[4], from_text(row[5]), from_text(row[6]))

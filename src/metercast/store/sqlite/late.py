@@ -16,7 +16,10 @@ _WORDS = ", ".join(f"'{word}'" for word in sorted(CORRECTABLE))
 _KEEP = """
 INSERT OR REPLACE INTO task_device_attempts
   (task_device_id, attempt, late, started_at, ended_at, error_message, error_detail)
-SELECT id, ?2, 1, sent_at, ?3, ?4, ?5 FROM task_devices WHERE id = ?1 AND task_id = ?6
+SELECT d.id, ?2, 1, coalesce(a.started_at, CASE WHEN d.tries = ?2 THEN d.sent_at END), ?3, ?4, ?5
+FROM task_devices d
+LEFT JOIN task_device_attempts a ON a.task_device_id = d.id AND a.attempt = ?2 AND a.late = 0
+WHERE d.id = ?1 AND d.task_id = ?6 AND d.device_id = ?7 AND ?2 BETWEEN 1 AND d.tries
 """
 
 _FIND = f"""
@@ -30,7 +33,8 @@ UPDATE task_devices SET command_status = 'SUCCESS', error_message = NULL, error_
 """
 
 _COUNT = """
-UPDATE task_buckets SET success = success + 1, failed = failed - ?2, pending = pending - ?3
+UPDATE task_buckets SET success = success + 1, failed = failed - ?2, pending = pending - ?3,
+  due_at = CASE WHEN pending - ?3 + sent > 0 THEN due_at END
 WHERE bucket_id = (SELECT bucket_id FROM task_buckets WHERE task_id = ?1 AND ?4 BETWEEN first_id AND last_id)
 """
 
@@ -41,7 +45,9 @@ _REWRITE = "UPDATE tasks SET status = ?, outcome = ?, success = ?, failed = ?, u
 def record(connection: sqlite3.Connection, now: datetime, task_id: str, result: Result) -> Transition | None:
     """See store.attempts.AttemptStore.record_late_result."""
     text = to_text(now)
-    connection.execute(_KEEP, (result.position, result.tries, text, result.error, result.detail, task_id))
+    connection.execute(
+        _KEEP, (result.position, result.tries, text, result.error, result.detail, task_id, result.device_id)
+    )
     if result.status is not DeviceStatus.SUCCESS:
         return None
     row = connection.execute(_FIND, (result.position, task_id, result.device_id, result.tries)).fetchone()

@@ -3,13 +3,12 @@
 import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 import msgspec
 
 from metercast.domain.command import ConflictGroup
 from metercast.domain.retry import RetryPolicy
-from metercast.domain.states import DeviceStatus, TaskStatus
+from metercast.domain.states import TaskStatus
 from metercast.store.attempts import (
     BucketId,
     DueBucket,
@@ -26,7 +25,8 @@ from metercast.store.sqlite.times import from_text, later, to_text
 # What is SENT under a dead lease must be decided whatever the task is; what is PENDING needs a task that runs.
 _DUE = """
 SELECT b.bucket_id, b.task_id, t.priority FROM task_buckets b JOIN tasks t ON t.task_id = b.task_id
-WHERE b.due_at <= ?1 AND (b.lease_until IS NULL OR b.lease_until <= ?1) AND (t.status = 'IN_PROGRESS' OR b.sent > 0)
+WHERE b.due_at <= ?1 AND (b.lease_until IS NULL OR b.lease_until <= ?1)
+  AND (b.sent > 0 OR (b.pending > 0 AND t.status = 'IN_PROGRESS'))
 ORDER BY t.priority DESC, b.due_at, b.bucket_id LIMIT ?2
 """
 
@@ -42,11 +42,14 @@ SELECT command_type, conflict_group, command_params, status, priority, scheduled
 FROM tasks WHERE task_id = ?
 """
 
+# One row for all of them: see the note in sqlite/meters.py.
 _OPEN_DEVICES = """
-SELECT d.id, d.device_id, d.command_status, d.tries, d.used, d.association_failures, d.verify_first,
-  d.next_attempt_at, m.channel, m.max_sessions
+SELECT json_group_array(json_array(d.id, d.device_id, d.command_status, d.tries, d.used, d.association_failures,
+  json(iif(d.verify_first, 'true', 'false')),
+  coalesce(max(0.0, (julianday(d.next_attempt_at) - julianday(?3)) * 86400.0), 0.0),
+  m.channel, coalesce(m.max_sessions, 1)))
 FROM task_devices d LEFT JOIN devices m ON m.device_id = d.device_id
-WHERE d.id BETWEEN ? AND ? AND d.command_status IN ('PENDING', 'SENT') ORDER BY d.id
+WHERE d.id BETWEEN ?1 AND ?2 AND d.command_status IN ('PENDING', 'SENT')
 """
 
 _RENEW = """
@@ -61,6 +64,13 @@ UPDATE task_buckets SET lease_owner = NULL, lease_until = NULL,
   due_at = CASE WHEN pending + sent = 0 THEN NULL ELSE ?5 END
 WHERE bucket_id = ?1 AND lease_owner = ?2 AND lease_epoch = ?3 AND lease_until > ?4
 """
+
+
+class _OpenRow(OpenDevice, frozen=True, array_like=True, gc=False):
+    """As `_OPEN_DEVICES` gathers it."""
+
+
+_open_rows = msgspec.json.Decoder(list[_OpenRow])
 
 
 class SqliteLeases:
@@ -83,9 +93,8 @@ class SqliteLeases:
                 return None
             task_id, epoch, first_id, last_id = row
             header = read_header(connection, task_id)
-            rows = connection.execute(_OPEN_DEVICES, (first_id, last_id))
-            devices = [_open_device(each, now) for each in rows]
-            return LeasedBucket(Lease(bucket_id, owner, epoch), header, devices)
+            (rows,) = connection.execute(_OPEN_DEVICES, (first_id, last_id, to_text(now))).fetchone()
+            return LeasedBucket(Lease(bucket_id, owner, epoch), header, [*_open_rows.decode(rows)])
 
         return await self.database.write(work)
 
@@ -112,7 +121,8 @@ class SqliteLeases:
     async def release_owner(self, owner_prefix: str) -> int:
         def work(connection: sqlite3.Connection, now: datetime) -> int:
             return connection.execute(
-                "UPDATE task_buckets SET lease_owner = NULL, lease_until = NULL, due_at = ?1"
+                "UPDATE task_buckets SET lease_owner = NULL, lease_until = NULL,"
+                " due_at = CASE WHEN pending + sent > 0 THEN ?1 END"
                 " WHERE lease_owner IS NOT NULL AND substr(lease_owner, 1, length(?2)) = ?2",
                 (to_text(now), owner_prefix),
             ).rowcount
@@ -133,21 +143,4 @@ def read_header(connection: sqlite3.Connection, task_id: str) -> TaskHeader:
         from_text(scheduled_at),
         from_text(expires_at),
         msgspec.json.decode(retry, type=RetryPolicy),
-    )
-
-
-def _open_device(row: tuple[Any, ...], now: datetime) -> OpenDevice:
-    position, device_id, status, tries, used, failures, verify_first, next_attempt_at, channel, sessions = row
-    wait = 0.0 if next_attempt_at is None else max(0.0, (from_text(next_attempt_at) - now).total_seconds())
-    return OpenDevice(
-        position,
-        device_id,
-        DeviceStatus(status),
-        tries,
-        used,
-        failures,
-        bool(verify_first),
-        wait,
-        channel,
-        sessions or 1,
     )

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -50,6 +50,9 @@ _ERRORS = """
 SELECT command_status, error_message, count(*) FROM task_devices
 WHERE task_id = ? AND error_message IS NOT NULL GROUP BY 1, 2 ORDER BY 3 DESC, 2, 1
 """
+
+
+_Position = Annotated[int, msgspec.Meta(ge=0, lt=2**63)]
 
 
 class SqliteQueries:
@@ -103,7 +106,7 @@ class SqliteQueries:
             if value is not None:
                 conditions.append(condition)
                 parameters.append(value)
-        after = 0 if cursor is None else decode_cursor(asked, cursor, tuple[int])[0]
+        after = 0 if cursor is None else decode_cursor(asked, cursor, tuple[_Position])[0]
         statement = f"{_DEVICES} WHERE {' AND '.join(conditions)} AND d.id > ? ORDER BY d.id LIMIT ?"
 
         def work(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
@@ -214,7 +217,8 @@ def _detail(task_id: str, row: tuple[Any, ...], kept: list[tuple[Any, ...]]) -> 
     ]
     fields, sent_at, result, command_type = _device_fields(row), row[9], row[10], row[11]
     status: DeviceStatus = fields["command_status"]
-    if status in (DeviceStatus.SENT, DeviceStatus.SUCCESS) and sent_at is not None:
+    decided = any(attempt.attempt == row[4] for attempt in attempts)
+    if status in (DeviceStatus.SENT, DeviceStatus.SUCCESS) and sent_at is not None and not decided:
         ended_at = fields["last_updated"] if status is DeviceStatus.SUCCESS else None
         attempts.append(Attempt(attempt=row[4], started_at=from_text(sent_at), ended_at=ended_at))
     return DeviceCommandDetail(

@@ -171,7 +171,8 @@ class SqliteTasks(SqliteQueries):
 
 
 def _insert(connection: sqlite3.Connection, now: datetime, task: NewTask, ids: str, count: int) -> None:
-    created, due = to_text(now), to_text(task.scheduled_at)
+    # A due time of the past is now: the order of what is due at once is the order in which it was stored.
+    created, due = to_text(now), to_text(max(task.scheduled_at, now))
     params = None if task.command_params is None else msgspec.json.encode(task.command_params).decode()
     retry = msgspec.json.encode(task.retry).decode()
     connection.execute(
