@@ -5,6 +5,7 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from typing import cast
 
 from metercast.dlms.errors import DlmsError
 from metercast.dlms.wrapper import WrapperReader
@@ -52,8 +53,7 @@ class TcpLine(asyncio.Protocol):
         self._reader = WrapperReader()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods only
         name = transport.get_extra_info("peername")
         self.peer = f"{name[0]}:{name[1]}" if name else ""
         self._lines.add(self)
