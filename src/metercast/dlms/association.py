@@ -196,10 +196,11 @@ class ClientAssociation:
     def receive(self, apdu: bytes) -> Event:
         """What one whole APDU means. RemoteProtocolError where it is wrong, SecurityError where it proves nothing."""
         state = self._state
-        if not apdu:
-            self._state = State.BROKEN
-            raise DecodeError("an empty APDU")
+        if state is State.CLOSED or state is State.BROKEN:
+            raise LocalProtocolError(f"the association is {state.name.lower()}")
         try:
+            if not apdu:
+                raise DecodeError("an empty APDU")
             if state is State.REQUESTING:
                 return self._receive_answer(apdu)
             if state is State.AUTHENTICATING:
@@ -211,8 +212,6 @@ class ClientAssociation:
         except DlmsError:
             self._state = State.BROKEN
             raise
-        if state in (State.CLOSED, State.BROKEN):
-            raise LocalProtocolError(f"the association is {state.name.lower()}")
         return Ignored(f"an APDU 0x{apdu[0]:02X} that nobody asked for")
 
     def _receive_answer(self, apdu: bytes) -> Event:

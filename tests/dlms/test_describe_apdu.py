@@ -1,0 +1,101 @@
+"""What a person with a trace in hand is told."""
+
+import json
+
+import pytest
+from tests.dlms.meter import AK, CLIENT, EK, SERVER, seal
+
+from metercast.dlms.describe import Keys, describe
+from metercast.dlms.errors import DecodeError, SecurityError
+
+VECTOR_2 = bytes.fromhex(
+    "6066A109060760857405080103A60A04084D4D4D0000BC614E8A0207808B0760857405080201AC0A80083132333435363738"
+    "BE34043221303001234567801302FF8A7874133D414CED25B42534D28DB0047720606B175BD52211BE6841DB204D39EE6FDB8E356855"
+)
+
+
+def text(octets: bytes, keys: Keys | None = None) -> str:
+    return "\n".join(describe(octets, keys).lines())
+
+
+def test_a_wrapper_frame_with_an_action() -> None:
+    assert text(bytes.fromhex("000100300001000fc301c10046000060030aff01010f00")) == (
+        "wrapper frame: from 48 to 1, 15 octets\n"
+        "  action-request: ActionRequestNormal\n"
+        "    invoke-id and priority: c1\n"
+        "    method: class 70 0.0.96.3.10.255 method 1\n"
+        "    parameter integer: 0"
+    )
+
+
+def test_without_keys_ciphered_apdus_stay_ciphered() -> None:
+    shown = text(VECTOR_2)
+    assert "system title: 4d4d4d0000bc614e" in shown
+    assert "invocation counter: 19088743" in shown
+    assert "ciphered: 801302ff" in shown
+    assert "31323334" not in shown
+    assert "password: 8 octets" in shown
+
+
+def test_with_keys_they_are_read_under_the_title_in_the_aarq() -> None:
+    shown = text(VECTOR_2, Keys(EK, AK))
+    assert "client max receive pdu size: 1200" in shown
+    assert "dedicated key: 16 octets" in shown
+    assert "00112233" not in shown
+    assert "block-transfer-set" in shown
+
+
+def test_answers_need_the_servers_title() -> None:
+    sealed = seal(bytes.fromhex("c401c10103"), 9)
+    assert "read-write-denied (3)" in text(sealed, Keys(EK, AK, CLIENT, SERVER))
+    assert "ciphered" in text(sealed, Keys(EK, AK, CLIENT))
+    with pytest.raises(SecurityError):
+        describe(sealed, Keys(AK, EK, CLIENT, SERVER))
+    assert repr(Keys(EK, AK)) == "Keys()"
+
+
+@pytest.mark.parametrize(
+    ("octets", "part"),
+    [
+        ("6129A109060760857405080101A203020100A305A103020100BE10040E0800065F1F040000501F01F40007", "accepted (0)"),
+        ("611FA109060760857405080101A203020101A305A103020101BE0604040E010601", "dlms-version-too-low"),
+        ("6303800100", "reason: 0"),
+        ("d8010600000123", "invocation-counter-error (291)"),
+        ("c101c1001400000d0000ff0a00090c07ea0c1fff160000008000ff", "2026-12-31 22:00:00"),
+        ("c003c10200030100010800ff020000030100020800ff0200", "class 3 1.0.2.8.0.255 attribute 2"),
+        ("c402c1000000000100020102", "result: 0102"),
+        ("0203090402000000090600000a0064ff120002", "0.0.10.0.100.255"),
+        ("13120400010002", "compact-array: 2 elements"),
+        ("0404a0", "bit-string: 1010"),
+        ("0f00000000", "data-notification: 00000000"),
+    ],
+)
+def test_parts(octets: str, part: str) -> None:
+    assert part in text(bytes.fromhex(octets))
+
+
+def test_the_tree_as_json() -> None:
+    tree = describe(bytes.fromhex("c401c1000202110109026162")).as_dict()
+    assert json.loads(json.dumps(tree)) == {
+        "name": "get-response",
+        "value": "GetResponseNormal",
+        "children": [
+            {"name": "invoke-id and priority", "value": "c1"},
+            {
+                "name": "result structure",
+                "value": "2 elements",
+                "children": [
+                    {"name": "unsigned", "value": "1"},
+                    {"name": "octet-string", "value": "6162 ('ab')"},
+                ],
+            },
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    "octets", ["", "7ea0", "aa", "c401c1", "0001001000010005c401", "0001001000010003c401c10001", "cc05"]
+)
+def test_what_is_nothing(octets: str) -> None:
+    with pytest.raises(DecodeError):
+        describe(bytes.fromhex(octets))

@@ -1,0 +1,205 @@
+"""Random and mutated octets against everything that reads: only documented errors, whatever the state."""
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.dlms.meter import (
+    AK,
+    CTOS,
+    EK,
+    SERVER,
+    STOC,
+    aare,
+    hls_client,
+    initiate_response,
+    plain_client,
+    proof,
+    seal,
+    settings_of,
+)
+
+from metercast.dlms import acse, initiate, service_error
+from metercast.dlms.action import decode_action_request, decode_action_response, decode_reassembled_response
+from metercast.dlms.association import ClientAssociation, State
+from metercast.dlms.ciphering import Cipher, decode_glo
+from metercast.dlms.cosem import CosemAttribute
+from metercast.dlms.data import Data, decode_whole
+from metercast.dlms.describe import Keys, describe
+from metercast.dlms.errors import DecodeError, DlmsError, RemoteProtocolError
+from metercast.dlms.get import decode_get_request, decode_get_response
+from metercast.dlms.logical_name import LogicalName
+from metercast.dlms.set import decode_set_request, decode_set_response
+
+CLOCK = CosemAttribute(8, LogicalName.parse("0.0.1.0.0.255"), 2)
+TAGS = [
+    0x01,
+    0x08,
+    0x0E,
+    0x60,
+    0x61,
+    0x62,
+    0x63,
+    0xC0,
+    0xC1,
+    0xC3,
+    0xC4,
+    0xC5,
+    0xC7,
+    0xD8,
+    0xC8,
+    0xCC,
+    0xCF,
+    0x21,
+    0x28,
+]
+DECODERS: list[Callable[[bytes], Any]] = [
+    acse.decode_aarq,
+    acse.decode_aare,
+    acse.decode_rlrq,
+    acse.decode_rlre,
+    initiate.decode_initiate_request,
+    initiate.decode_initiate_response,
+    service_error.decode_confirmed_service_error,
+    service_error.decode_exception_response,
+    decode_get_request,
+    decode_get_response,
+    decode_set_request,
+    decode_set_response,
+    decode_action_request,
+    decode_action_response,
+    decode_reassembled_response,
+    decode_whole,
+    lambda octets: decode_glo(Cipher(EK, AK), SERVER, octets),
+]
+GOOD = [
+    aare(initiate_response()),
+    aare(seal(initiate_response(), 1), context=3, diagnostic=14, title=SERVER, challenge=STOC),
+    aare(None, result=1, diagnostic=13),
+    initiate_response(),
+    bytes.fromhex("0e010601"),
+    bytes.fromhex("d8010600000123"),
+    bytes.fromhex("6328800100BE230421281F3001234567891214A0845E475714383F65BC19745CA235906525E4F3E1C893"),
+    bytes.fromhex("c401c1000203110109020102130211090461626364")[:-2],
+    bytes.fromhex("c402c10000000001000401020304"),
+    bytes.fromhex("c403c1020011070104"),
+    bytes.fromhex("c504c102000300000002"),
+    bytes.fromhex("c703c10200000001001107"),
+    bytes.fromhex("c003c10200030100010800ff020000030100020800ff0200"),
+    seal(bytes.fromhex("c401c1001107"), 9),
+    seal(bytes.fromhex("c701c10001000911") + proof(SERVER, 2, CTOS), 3),
+    bytes.fromhex("0001000100100006") + bytes.fromhex("c401c1001107"),
+]
+
+
+@st.composite
+def octets(draw: st.DrawFn) -> bytes:
+    """Random, random behind a known tag, or a good APDU with some octets changed, cut or put in."""
+    kind = draw(st.integers(0, 3))
+    if kind == 0:
+        return draw(st.binary(max_size=80))
+    if kind == 1:
+        return bytes((draw(st.sampled_from(TAGS)), draw(st.integers(0, 9)))) + draw(st.binary(max_size=60))
+    good = bytearray(draw(st.sampled_from(GOOD)))
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, len(good)))
+        match draw(st.integers(0, 2)):
+            case 0:
+                good[at : at + 1] = bytes((draw(st.integers(0, 255)),))
+            case 1:
+                del good[at : at + draw(st.integers(1, 8))]
+            case _:
+                good[at:at] = draw(st.binary(max_size=4))
+    return bytes(good)
+
+
+@given(octets())
+@settings(deadline=None, max_examples=500)
+def test_decoders(data: bytes) -> None:
+    for decode in DECODERS:
+        with contextlib.suppress(RemoteProtocolError):
+            decode(data)
+
+
+@given(octets(), st.booleans())
+@settings(deadline=None, max_examples=500)
+def test_describe(data: bytes, keyed: bool) -> None:
+    with contextlib.suppress(DlmsError):
+        description = describe(data, Keys(EK, AK, None, SERVER) if keyed else None)
+        assert list(description.lines())
+        assert description.as_dict()["name"] == description.name
+
+
+def associating() -> ClientAssociation:
+    client = ClientAssociation(settings_of("hls-gmac", "both"), iter(range(1, 99)), CTOS)
+    client.associate()
+    return client
+
+
+def authenticating() -> ClientAssociation:
+    client = associating()
+    client.receive(GOOD[1])
+    return client
+
+
+def reading() -> ClientAssociation:
+    client = plain_client()
+    client.get(CLOCK)
+    return client
+
+
+def writing() -> ClientAssociation:
+    client = plain_client(size=64)
+    client.set(CLOCK, Data.octets(bytes(100)))
+    return client
+
+
+def reading_ciphered() -> ClientAssociation:
+    client = hls_client()
+    client.get(CLOCK)
+    return client
+
+
+def releasing() -> ClientAssociation:
+    client = hls_client()
+    client.release()
+    return client
+
+
+@pytest.mark.parametrize("make", [associating, authenticating, reading, writing, reading_ciphered, releasing])
+@given(answers=st.lists(octets(), min_size=1, max_size=4))
+@settings(deadline=None, max_examples=150)
+def test_the_association(make: Callable[[], ClientAssociation], answers: list[bytes]) -> None:
+    client = make()
+    for answer in answers:
+        if client.state in (State.CLOSED, State.BROKEN):
+            return
+        try:
+            client.receive(answer)
+        except RemoteProtocolError:
+            assert client.state.name == "BROKEN"
+
+
+@given(octets())
+@settings(deadline=None, max_examples=300)
+def test_no_unsealed_octets_become_data(answer: bytes) -> None:
+    """Without the keys nobody makes a ciphered association believe an answer."""
+    client = reading_ciphered()
+    if answer in (GOOD[13], GOOD[14]):
+        return
+    with contextlib.suppress(RemoteProtocolError):
+        event = client.receive(answer)
+        assert type(event).__name__ in ("Ignored", "ExceptionResponse", "ServiceError")
+
+
+def test_nesting_does_not_end_the_process() -> None:
+    inner = b""
+    for _ in range(3000):
+        inner = acse.Rlrq(0, inner or None).encode()
+    assert list(describe(inner).lines())
+    for deep in (b"\x01\x01" * 5000 + b"\x00", b"\xc4\x01\xc1\x00" + b"\x02\x01" * 5000 + b"\x00"):
+        with pytest.raises(DecodeError):
+            describe(deep)
