@@ -30,7 +30,8 @@ def attribute(class_id: int, obis: str, index: int) -> CosemAttribute:
 class FakeSession:
     """`objects` are attributes by (class, obis, index); `fail` maps "get 20/8" and the like to what is raised.
 
-    A request and its answer take half of `latency` each. `fail` values: one StepFailed for every time, or a list of them and of None, used up from the front.
+    A request and its answer take half of `latency` each. A value of `fail` is one StepFailed for every time, or a
+    list of them and of None, used up from the front.
     """
 
     def __init__(self, objects: dict[tuple[int, str, int], Data], zone: str = "UTC") -> None:
@@ -76,7 +77,7 @@ class FakeSession:
         """What the meter holds; overridden where it is more than a value."""
         return self.objects[attribute]
 
-    def store(self, attribute: CosemAttribute, value: Data) -> None:
+    def store(self, attribute: CosemAttribute, value: Data, /) -> None:
         """What the meter makes of a write."""
         self.objects[attribute] = value
 

@@ -31,7 +31,7 @@ class ClockMeter(FakeSession):
         instant = (self.clock + timedelta(seconds=self.ahead)).astimezone(self.zone)
         return self.fixed or Data.octets(CosemDateTime.from_datetime(instant).encode())
 
-    def store(self, attribute: CosemAttribute, value: Data) -> None:
+    def store(self, attribute: CosemAttribute, value: Data, /) -> None:
         self.fixed = None
         self.ahead = (CosemDateTime.decode(value.octet_string(12)).to_datetime() - self.clock).total_seconds()
 

@@ -12,6 +12,7 @@ from metercast.domain.meter import Meter
 from metercast.domain.outcome import Outcome, Phase
 from metercast.domain.words import ErrorWord
 from metercast.driver.contract import Checkpoint, Command, GiveBack
+from metercast.driver.conversation import ExceptionAnswer
 from metercast.driver.counters import InvocationCounters
 from metercast.driver.credentials import management_settings
 from metercast.driver.identity import check_identity
@@ -96,6 +97,10 @@ class DlmsDriver:
                         return _failed(session, failure)
                 except StepFailed as refused:
                     return _failed(session, refused)
+                if failure.error is ErrorWord.AUTHENTICATION_FAILED and not isinstance(failure, ExceptionAnswer):
+                    # The meter may count this against our credentials: no second AARQ before the retry's delay.
+                    detail = f"{failure.detail}; the invocation counter was behind the meter's and was moved on"
+                    return _failed(session, StepFailed(ErrorWord.INVOCATION_COUNTER_ERROR, detail))
 
     async def _attempt(self, session: DlmsSession, command: Command) -> Outcome:
         record = session.meter.record

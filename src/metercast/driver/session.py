@@ -28,10 +28,15 @@ from metercast.driver.transport import Connector
 from metercast.driver.watch import Watch
 from metercast.driver.words import result_word
 
-# A meter that finds our counter behind its own may drop what we send, or say that it can't decipher it.
-_SILENCE = frozenset({ErrorWord.TIMEOUT, ErrorWord.CONNECTION_LOST})
-_COUNTER_ERROR = ErrorWord.INVOCATION_COUNTER_ERROR
-_COUNTER_ANSWERS = frozenset({ErrorWord.AUTHENTICATION_FAILED, _COUNTER_ERROR})
+# A meter that finds our counter behind its own may drop what we send, or call it unreadable or a wrong proof.
+_COUNTER_SUSPECTS = frozenset(
+    {
+        ErrorWord.TIMEOUT,
+        ErrorWord.CONNECTION_LOST,
+        ErrorWord.AUTHENTICATION_FAILED,
+        ErrorWord.INVOCATION_COUNTER_ERROR,
+    }
+)
 
 
 class DlmsSession:
@@ -171,10 +176,9 @@ class DlmsSession:
         """Whether a counter behind the meter's own could be what `failure` comes from, and it is safe to begin anew."""
         if self._supply is None or self.phase not in (Phase.ASSOCIATING, Phase.READING):
             return False
-        if isinstance(failure, ExceptionAnswer):
-            associating = self.phase is Phase.ASSOCIATING
-            return failure.error in _COUNTER_ANSWERS if associating else failure.error is _COUNTER_ERROR
-        return self.phase is Phase.ASSOCIATING and failure.error in _SILENCE
+        if self.phase is Phase.ASSOCIATING:
+            return failure.error in _COUNTER_SUSPECTS
+        return isinstance(failure, ExceptionAnswer) and failure.error is ErrorWord.INVOCATION_COUNTER_ERROR
 
     async def catch_up(self, last_accepted: int) -> bool:
         """Moves our counter behind the meter's; False where it was not behind."""
