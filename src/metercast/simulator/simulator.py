@@ -192,6 +192,9 @@ def _bound(endpoint: Endpoint) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.setblocking(False)
         sock.bind(endpoint)
+    except OSError as exc:
+        sock.close()
+        raise OSError(exc.errno, f"{endpoint[0]}:{endpoint[1]}: {exc.strerror}") from exc
     except BaseException:
         sock.close()
         raise
