@@ -194,6 +194,9 @@ def test_lists_where_they_were_agreed() -> None:
     pair = "c104c102" + "0046000060030aff0400" + "0046000060030aff0300" + "0216011601"
     assert bench.ask(pair) == "c505c1020003"
     assert bench.meter.state.relay.mode == 1
+    actions = "c303c102" + "0046000060030aff01" + "000900000a0001ff01" + "020f00120009"
+    assert bench.ask(actions) == "c703c102" + "0000" + "fa00"
+    assert bench.meter.state.executed == {(70, LogicalName.parse("0.0.96.3.10.255"), 1): 1}
     clocks = "c003c114" + "00080000010000ff0200" * 20
     octets, number = b"", 0
     answer = bench.ask(clocks)

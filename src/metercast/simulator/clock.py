@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
@@ -38,18 +38,29 @@ class ZoneRules(tzinfo):
     daylight_begin: ZoneChange | None = None
     daylight_end: ZoneChange | None = None
     daylight_minutes: int = 0
+    # The begin and the end of daylight saving by year, in seconds since 1970 UTC.
+    _bounds: dict[int, tuple[float, float]] = field(default_factory=dict, init=False, compare=False, repr=False)
 
-    def is_daylight(self, utc: datetime) -> bool:
+    def is_daylight_at(self, timestamp: float) -> bool:
+        """`timestamp` is seconds since 1970 UTC."""
         if self.daylight_begin is None or self.daylight_end is None:
             return False
-        dial = utc.replace(tzinfo=UTC) + timedelta(minutes=self.standard_offset)
-        begin = self.daylight_begin.local_time(dial.year)
-        end = self.daylight_end.local_time(dial.year) - timedelta(minutes=self.daylight_minutes)
-        return begin <= dial < end if begin < end else not end <= dial < begin
+        year = time.gmtime(timestamp + self.standard_offset * 60).tm_year
+        bounds = self._bounds.get(year)
+        if bounds is None:
+            begin = self.daylight_begin.local_time(year).timestamp() - self.standard_offset * 60
+            end = self.daylight_end.local_time(year).timestamp()
+            bounds = self._bounds[year] = (begin, end - (self.standard_offset + self.daylight_minutes) * 60)
+        begin, end = bounds
+        return begin <= timestamp < end if begin < end else not end <= timestamp < begin
+
+    def offset_at(self, timestamp: float) -> int:
+        """Minutes east of UTC at that moment."""
+        return self.standard_offset + (self.daylight_minutes if self.is_daylight_at(timestamp) else 0)
 
     def offset(self, utc: datetime) -> int:
-        """Minutes east of UTC at that instant."""
-        return self.standard_offset + (self.daylight_minutes if self.is_daylight(utc) else 0)
+        """Minutes east of UTC at that instant, whose zone is not looked at."""
+        return self.offset_at(utc.replace(tzinfo=UTC).timestamp())
 
     def fromutc(self, moment: datetime) -> datetime:
         offset = self.offset(moment)

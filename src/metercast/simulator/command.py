@@ -43,6 +43,7 @@ _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 @click.option("--max-pdu", type=click.IntRange(64, 65535), default=DEFAULT_MAX_PDU, show_default=True)
 @click.option("--time-zone", default="Europe/Amsterdam", show_default=True, help="IANA zone of the meters.")
 @click.option("--control-mode", type=click.IntRange(0, 7), default=4, show_default=True, help="Of their relays.")
+@click.option("--multiple-references", is_flag=True, help="The meters take requests with lists.")
 @click.option("--log", "log_path", type=_FILE, help="NDJSON of every session and service.")
 @click.option("--devices-out", type=_FILE, help="NDJSON of the meters, with their keys, for the device import.")
 @click.option("--state-out", type=_FILE, help="JSON of the physical state, at the end and on SIGUSR1.")
@@ -62,6 +63,7 @@ def simulate(
     max_pdu: int,
     time_zone: str,
     control_mode: int,
+    multiple_references: bool,
     log_path: Path | None,
     devices_out: Path | None,
     state_out: Path | None,
@@ -90,6 +92,7 @@ def simulate(
             max_pdu=max_pdu,
             time_zone=time_zone,
             control_mode=control_mode,
+            multiple_references=multiple_references,
         )
         options = SimulatorOptions(
             population=population,

@@ -12,7 +12,9 @@ from typing import Any, Literal
 from metercast.simulator.faults import FaultRule
 from metercast.simulator.spec import (
     AUTHENTICATIONS,
+    DEFAULT_CONFORMANCE,
     DEFAULT_MAX_PDU,
+    MULTIPLE_REFERENCES,
     Authentication,
     GatewaySpec,
     MeterSpec,
@@ -57,6 +59,7 @@ class Population:
         max_pdu: int = DEFAULT_MAX_PDU,
         time_zone: str = "Europe/Amsterdam",
         control_mode: int = 4,
+        multiple_references: bool = False,
         clock_offset: float | None = None,
         first_number: int = 1,
     ) -> "Population":
@@ -92,6 +95,7 @@ class Population:
                     max_pdu=max_pdu,
                     time_zone=time_zone,
                     control_mode=control_mode,
+                    conformance=DEFAULT_CONFORMANCE | (MULTIPLE_REFERENCES if multiple_references else 0),
                     clock_offset=offset,
                 )
             )

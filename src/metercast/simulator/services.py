@@ -1,14 +1,14 @@
 """GET, SET and ACTION of the server side, whole and in blocks both ways (IEC 62056-5-3; catalogue 1.16)."""
 
-from collections.abc import Callable
-
 from metercast.dlms.action import (
     ACTION_REQUEST,
     ActionRequestBlock,
     ActionRequestFirstBlock,
+    ActionRequestList,
     ActionRequestNext,
     ActionRequestNormal,
     ActionResponseBlock,
+    ActionResponseList,
     ActionResponseNext,
     ActionResponseNormal,
     MethodResponse,
@@ -21,14 +21,12 @@ from metercast.dlms.data import Data, decode_whole
 from metercast.dlms.errors import DecodeError
 from metercast.dlms.get import (
     GET_REQUEST,
-    GetRequestList,
     GetRequestNext,
     GetRequestNormal,
     GetResponseBlock,
     GetResponseList,
     GetResponseNormal,
     decode_get_request,
-    encode_get_data_results,
 )
 from metercast.dlms.results import ActionResultCode, DataAccessResult
 from metercast.dlms.service_error import ExceptionResponse, ServiceErrorCode, StateError
@@ -54,6 +52,7 @@ UNSUPPORTED = ExceptionResponse(StateError.SERVICE_UNKNOWN, ServiceErrorCode.SER
 MALFORMED = ExceptionResponse(StateError.SERVICE_NOT_ALLOWED, ServiceErrorCode.OTHER_REASON).encode()
 TOO_LONG = ExceptionResponse(StateError.SERVICE_NOT_ALLOWED, ServiceErrorCode.PDU_TOO_LONG).encode()
 
+_ANSWER_HEAD = 3
 _SERVICE_BITS = {
     GET_REQUEST: int(Conformance.GET),
     SET_REQUEST: int(Conformance.SET),
@@ -110,23 +109,19 @@ class Services:
         self._drop_transfers()
         if isinstance(request, GetRequestNormal):
             result = self._access.get(request.attribute, request.selection)
-            whole = GetResponseNormal(request.invoke, result).encode()
-            return self._cut_get(request.invoke, whole, lambda: whole[4:])
-        return self._get_list(request)
-
-    def _get_list(self, request: GetRequestList) -> bytes:
+            # Blocks of a single value carry the Data alone, without the choice in front of it.
+            return self._cut_get(request.invoke, GetResponseNormal(request.invoke, result).encode(), _ANSWER_HEAD + 1)
         if not self._has(Conformance.MULTIPLE_REFERENCES):
             return UNSUPPORTED
         results = [self._access.get(attribute, selection) for attribute, selection in request.items]
-        whole = GetResponseList(request.invoke, results).encode()
-        return self._cut_get(request.invoke, whole, lambda: encode_get_data_results(results))
+        return self._cut_get(request.invoke, GetResponseList(request.invoke, results).encode(), _ANSWER_HEAD)
 
-    def _cut_get(self, invoke: int, whole: bytes, raw: Callable[[], bytes]) -> bytes:
+    def _cut_get(self, invoke: int, whole: bytes, head: int) -> bytes:
         if len(whole) <= self._limit:
             return whole
         if not self._has(Conformance.BLOCK_TRANSFER_GET):
             return TOO_LONG
-        self._get = Outgoing(raw())
+        self._get = Outgoing(whole[head:])
         return self._get_block(invoke, self._get)
 
     def _get_next(self, request: GetRequestNext) -> bytes:
@@ -204,6 +199,10 @@ class Services:
         if isinstance(request, ActionRequestFirstBlock) and self._has(Conformance.BLOCK_TRANSFER_ACTION):
             self._invoking = (request.method, Incoming())
             return self._action_block(request.invoke, request.block)
+        if isinstance(request, ActionRequestList) and self._has(Conformance.MULTIPLE_REFERENCES):
+            pairs = zip(request.methods, request.parameters, strict=False)
+            responses = [MethodResponse(*self._access.invoke(method, parameter)) for method, parameter in pairs]
+            return self._cut_action(request.invoke, ActionResponseList(request.invoke, responses).encode())
         return UNSUPPORTED
 
     def _action_block(self, invoke: int, block: Block) -> bytes:
@@ -226,13 +225,16 @@ class Services:
 
     def _invoke(self, invoke: int, method: CosemMethod, parameter: Data | None) -> bytes:
         result, returned = self._access.invoke(method, parameter)
-        response = MethodResponse(result, returned)
-        whole = ActionResponseNormal(invoke, response).encode()
+        whole = ActionResponseNormal(invoke, MethodResponse(result, returned)).encode()
+        return self._cut_action(invoke, whole)
+
+    def _cut_action(self, invoke: int, whole: bytes) -> bytes:
         if len(whole) <= self._limit:
             return whole
         if not self._has(Conformance.BLOCK_TRANSFER_ACTION):
             return TOO_LONG
-        self._action_answer = Outgoing(response.encode())
+        # Blocks carry the MethodResponse, or the list of them, that follows tag, form and invoke-id.
+        self._action_answer = Outgoing(whole[_ANSWER_HEAD:])
         return self._answer_block(invoke, self._action_answer)
 
     def _action_next(self, request: ActionRequestNext) -> bytes:

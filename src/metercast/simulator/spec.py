@@ -14,6 +14,7 @@ PUBLIC_CLIENT = 16
 
 # Priority, block transfer with get, set and action; get, set, action (catalogue 2.3).
 DEFAULT_CONFORMANCE = 0x005C19
+MULTIPLE_REFERENCES = 0x000200
 DEFAULT_MAX_PDU = 1024
 
 

@@ -1,7 +1,9 @@
 """Class 8, clock (catalogue 1.4)."""
 
+from datetime import UTC, datetime
+
 from metercast.dlms.data import Data, Tag
-from metercast.dlms.datetimes import ANY, ANY_YEAR, LAST_DAY, CosemDate, CosemDateTime, CosemTime
+from metercast.dlms.datetimes import ANY, ANY_YEAR, LAST_DAY, STATUS_DST, CosemDate, CosemDateTime, CosemTime
 from metercast.dlms.errors import DecodeError, EncodeError
 from metercast.dlms.results import DataAccessResult
 from metercast.simulator.clock import ZoneChange
@@ -17,7 +19,13 @@ CRYSTAL = 1
 
 
 def _time(state: MeterState, caller: Caller) -> Data:
-    return Data.octets(CosemDateTime.from_datetime(state.clock.now().astimezone(state.clock.rules)).encode())
+    timestamp = state.clock.timestamp()
+    offset = state.clock.rules.offset_at(timestamp)
+    daylight = offset != state.clock.rules.standard_offset
+    dial = datetime.fromtimestamp(timestamp + offset * 60, UTC)
+    date = CosemDate(dial.year, dial.month, dial.day, dial.isoweekday())
+    clock_time = CosemTime(dial.hour, dial.minute, dial.second, dial.microsecond // 10_000)
+    return Data.octets(CosemDateTime(date, clock_time, -offset, STATUS_DST if daylight else 0).encode())
 
 
 def _set_time(state: MeterState, value: Data) -> None:
@@ -35,7 +43,7 @@ def _set_time(state: MeterState, value: Data) -> None:
 
 
 def _status(state: MeterState, caller: Caller) -> Data:
-    return Data.unsigned(0x80 if state.clock.rules.is_daylight(state.clock.now()) else 0)
+    return Data.unsigned(STATUS_DST if state.clock.rules.is_daylight_at(state.clock.timestamp()) else 0)
 
 
 def _change(change: ZoneChange | None) -> Data:
