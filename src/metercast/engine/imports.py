@@ -19,8 +19,8 @@ MAX_ERRORS = 100
 _BATCH = 500
 
 
-class LineError(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One bad line. `received` is left out where it could be a secret."""
+class LineError(msgspec.Struct, frozen=True):
+    """One bad line. `received` is None where it could be a secret."""
 
     line: int
     path: str

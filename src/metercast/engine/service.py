@@ -12,7 +12,7 @@ import structlog
 from metercast.commands.contract import CommandType
 from metercast.commands.parameters import parse_parameters
 from metercast.domain.problem import Conflict, InvalidField, NotFound
-from metercast.domain.states import DeviceStatus, IllegalTransition
+from metercast.domain.states import FINAL_TASK, DeviceStatus, IllegalTransition, TaskStatus
 from metercast.domain.task import DeviceCommand, DeviceCommandDetail, Task
 from metercast.engine.apikeys import ApiKeys, Caller
 from metercast.engine.meters import Meters, Sealer
@@ -222,6 +222,14 @@ class Service:
 
     async def errors(self, task_id: str) -> list[ErrorCount]:
         return await self._store.error_counts(task_id)
+
+    async def open_tasks(self) -> dict[TaskStatus, int]:
+        """How many tasks there are by status, of those that are not over; at most a page of each."""
+        counts = {}
+        for status in TaskStatus:
+            if status not in FINAL_TASK:
+                counts[status] = len((await self._store.list_tasks(TaskQuery(status=status), _PAGE, None)).items)
+        return counts
 
 
 def _same_body(created: Created, idempotency_key: str) -> Created:

@@ -1,0 +1,1 @@
+"""The HTTP API: one file a noun, and around them what every call shares."""

@@ -1,0 +1,328 @@
+"""Tasks: submit, look up, act upon."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Response, get, post
+from litestar.response import Stream
+
+from metercast.domain.states import DeviceStatus, TaskStatus
+from metercast.domain.task import DeviceCommand, DeviceCommandDetail, Task
+from metercast.domain.words import ErrorWord
+from metercast.engine.service import Service
+from metercast.engine.submission import Instant, SubmitRequest, Word, utc
+from metercast.store.keys import Role
+from metercast.store.tasks import Created, DeviceQuery, ErrorCount, TaskQuery
+from metercast.web import examples
+from metercast.web.calls import JSON, Call, documented
+from metercast.web.context import HttpRequest, caller_of, service_of
+from metercast.web.requests import answer, path_id, read_json, read_nothing, read_query
+
+Limit = Annotated[int, msgspec.Meta(ge=1, le=1000, description="Most items of the page")]
+Cursor = Annotated[
+    str, msgspec.Meta(min_length=1, max_length=1000, description="`nextCursor` of the page before, same query")
+]
+Unset = msgspec.UnsetType
+UNSET = msgspec.UNSET
+
+
+class TaskFilter(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
+    """`from` <= createdAt < `to`."""
+
+    command_id: Word | Unset = UNSET
+    device_id: Word | Unset = UNSET
+    status: TaskStatus | Unset = UNSET
+    command_type: Word | Unset = UNSET
+    from_: Instant | Unset = msgspec.field(default=UNSET, name="from")
+    to: Instant | Unset = UNSET
+    limit: Limit = 100
+    cursor: Cursor | Unset = UNSET
+
+    @property
+    def query(self) -> TaskQuery:
+        return TaskQuery(
+            command_id=self.command_id or None,
+            device_id=self.device_id or None,
+            status=self.status or None,
+            command_type=self.command_type or None,
+            created_from=utc(self.from_ or None, "from"),
+            created_to=utc(self.to or None, "to"),
+        )
+
+
+class DeviceFilter(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
+    status: DeviceStatus | Unset = UNSET
+    error: ErrorWord | Unset = UNSET
+    updated_since: Instant | Unset = UNSET
+    limit: Limit = 100
+    cursor: Cursor | Unset = UNSET
+
+    @property
+    def query(self) -> DeviceQuery:
+        return DeviceQuery(
+            status=self.status or None,
+            error=self.error or None,
+            updated_since=utc(self.updated_since or None, "updatedSince"),
+        )
+
+
+class DocumentOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    devices: Annotated[bool, msgspec.Meta(description="false: the task without its devices")] = True
+
+
+class TaskDocument(Task, frozen=True, rename="camel", kw_only=True):
+    """The task with its devices, in the order of submission."""
+
+    devices: list[DeviceCommand]
+
+
+class TaskPage(msgspec.Struct, frozen=True, rename="camel"):
+    """Newest first, each without its devices."""
+
+    tasks: list[Task]
+    next_cursor: str | None
+
+
+class DevicePage(msgspec.Struct, frozen=True, rename="camel"):
+    """In the order of submission."""
+
+    devices: list[DeviceCommand]
+    next_cursor: str | None
+
+
+class ErrorSummary(msgspec.Struct, frozen=True):
+    """Devices by status and error word, most first: failures, and what waits for another attempt."""
+
+    errors: list["ErrorLine"]
+
+
+class ErrorLine(msgspec.Struct, frozen=True, rename="camel"):
+    command_status: DeviceStatus
+    error: ErrorWord
+    devices: int
+
+    @classmethod
+    def of(cls, count: ErrorCount) -> "ErrorLine":
+        return cls(count.command_status, count.error, count.devices)
+
+
+@post(
+    "/tasks",
+    **documented(
+        Call(
+            group="Tasks",
+            summary="Submit a task",
+            description="One command for many meters. With an Idempotency-Key a repeated request answers with the task "
+            "that the first one made, and the header `Idempotent-Replayed: true`.",
+            role=Role.OPERATOR,
+            body=SubmitRequest,
+            body_example=examples.SUBMIT,
+            idempotent=True,
+            returns={201: Task},
+            example=examples.TASK,
+            errors=(400, 409, 413, 415, 422),
+        )
+    ),
+)
+async def submit(request: HttpRequest) -> Response[bytes]:
+    asked = await read_json(request, SubmitRequest)
+    return _created(await service_of(request).submit(asked, caller_of(request), _idempotency_key(request)))
+
+
+@post(
+    "/tasks/{task_id:str}/retry-failed",
+    **documented(
+        Call(
+            group="Tasks",
+            summary="Retry the failed devices",
+            description="Makes a new task that names this one as its parent, due now, with the same command for the "
+            "devices that FAILED. This task must be over.",
+            role=Role.OPERATOR,
+            idempotent=True,
+            returns={201: Task},
+            errors=(404, 409, 422),
+        )
+    ),
+)
+async def retry_failed(request: HttpRequest) -> Response[bytes]:
+    await read_nothing(request)
+    task_id = path_id(request, "task_id")
+    return _created(await service_of(request).retry_failed(task_id, caller_of(request), _idempotency_key(request)))
+
+
+@post(
+    "/tasks/{task_id:str}/cancel",
+    status_code=200,
+    **documented(
+        Call(
+            group="Tasks",
+            summary="Cancel a task",
+            description="CANCELLED at once, and every PENDING device with it. What is SENT ends by itself.",
+            role=Role.OPERATOR,
+            returns={200: Task},
+            errors=(404, 409),
+        )
+    ),
+)
+async def cancel(request: HttpRequest) -> Response[bytes]:
+    await read_nothing(request)
+    return answer(await service_of(request).cancel(path_id(request, "task_id"), caller_of(request)))
+
+
+@post(
+    "/tasks/{task_id:str}/pause",
+    status_code=200,
+    **documented(
+        Call(
+            group="Tasks",
+            summary="Pause a task",
+            description="No further device starts until it is resumed; its expiry still counts.",
+            role=Role.OPERATOR,
+            returns={200: Task},
+            errors=(404, 409),
+        )
+    ),
+)
+async def pause(request: HttpRequest) -> Response[bytes]:
+    await read_nothing(request)
+    return answer(await service_of(request).pause(path_id(request, "task_id"), caller_of(request)))
+
+
+@post(
+    "/tasks/{task_id:str}/resume",
+    status_code=200,
+    **documented(
+        Call(
+            group="Tasks",
+            summary="Resume a paused task",
+            role=Role.OPERATOR,
+            returns={200: Task},
+            errors=(404, 409),
+        )
+    ),
+)
+async def resume(request: HttpRequest) -> Response[bytes]:
+    await read_nothing(request)
+    return answer(await service_of(request).resume(path_id(request, "task_id"), caller_of(request)))
+
+
+@get(
+    "/tasks",
+    **documented(
+        Call(
+            group="Tasks",
+            summary="Find tasks",
+            role=Role.VIEWER,
+            query=TaskFilter,
+            returns={200: TaskPage},
+            errors=(422,),
+        )
+    ),
+)
+async def find(request: HttpRequest) -> Response[bytes]:
+    asked = read_query(request, TaskFilter)
+    page = await service_of(request).tasks(asked.query, asked.limit, asked.cursor or None)
+    return answer(TaskPage(page.items, page.next_cursor))
+
+
+@get(
+    "/tasks/{task_id:str}",
+    **documented(
+        Call(
+            group="Tasks",
+            summary="Read a task, whole",
+            description="The document is streamed; `devices` comes last, and each bucket of it is one consistent read.",
+            role=Role.VIEWER,
+            query=DocumentOptions,
+            returns={200: TaskDocument},
+            example=examples.TASK_DOCUMENT,
+            errors=(404, 422),
+        )
+    ),
+)
+async def read(request: HttpRequest) -> Response[Any]:
+    asked = read_query(request, DocumentOptions)
+    service = service_of(request)
+    task = await service.task(path_id(request, "task_id"))
+    return Stream(_document(service, task), media_type=JSON) if asked.devices else answer(task)
+
+
+@get(
+    "/tasks/{task_id:str}/devices",
+    **documented(
+        Call(
+            group="Tasks",
+            summary="Find devices of a task",
+            role=Role.VIEWER,
+            query=DeviceFilter,
+            returns={200: DevicePage},
+            errors=(404, 422),
+        )
+    ),
+)
+async def find_devices(request: HttpRequest) -> Response[bytes]:
+    asked = read_query(request, DeviceFilter)
+    task_id = path_id(request, "task_id")
+    page = await service_of(request).devices(task_id, asked.query, asked.limit, asked.cursor or None)
+    return answer(DevicePage(page.items, page.next_cursor))
+
+
+@get(
+    "/tasks/{task_id:str}/devices/{device_id:str}",
+    **documented(
+        Call(
+            group="Tasks",
+            summary="Read one device of a task",
+            description="With its attempts and its result: the values read, or the read-back.",
+            role=Role.VIEWER,
+            returns={200: DeviceCommandDetail},
+            example=examples.DEVICE_COMMAND,
+            errors=(404,),
+        )
+    ),
+)
+async def read_device(request: HttpRequest) -> Response[bytes]:
+    return answer(await service_of(request).device(path_id(request, "task_id"), path_id(request, "device_id")))
+
+
+@get(
+    "/tasks/{task_id:str}/errors",
+    **documented(
+        Call(
+            group="Tasks",
+            summary="Count a task's errors",
+            role=Role.VIEWER,
+            returns={200: ErrorSummary},
+            errors=(404,),
+        )
+    ),
+)
+async def read_errors(request: HttpRequest) -> Response[bytes]:
+    counts = await service_of(request).errors(path_id(request, "task_id"))
+    return answer(ErrorSummary([ErrorLine.of(each) for each in counts]))
+
+
+def _created(created: Created) -> Response[bytes]:
+    headers = {"Location": f"/tasks/{created.task.task_id}"}
+    if not created.is_new:
+        headers["Idempotent-Replayed"] = "true"
+    return answer(created.task, 201, headers)
+
+
+def _idempotency_key(request: HttpRequest) -> str | None:
+    return request.headers.get("idempotency-key")
+
+
+async def _document(service: Service, task: Task) -> AsyncIterator[bytes]:
+    yield _encode(task)[:-1] + b',"devices":['
+    separator = b""
+    async for devices in service.stream_devices(task.task_id):
+        yield separator + _encode(devices)[1:-1]
+        separator = b","
+    yield b"]}"
+
+
+_encode = msgspec.json.Encoder().encode
+
+ROUTES = [submit, find, read, cancel, pause, resume, retry_failed, read_errors, find_devices, read_device]
