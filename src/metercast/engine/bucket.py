@@ -51,7 +51,7 @@ class ActiveBucket:
     @property
     def runs(self) -> bool:
         """Whether new devices may begin."""
-        return self.task_status is TaskStatus.IN_PROGRESS and not self.lost and not self.draining
+        return self.task_status is TaskStatus.IN_PROGRESS and not self.draining and self.holds_lease
 
     @property
     def holds_lease(self) -> bool:
@@ -73,8 +73,11 @@ class ActiveBucket:
     def wait(self, device: OpenDevice, until: float) -> None:
         heapq.heappush(self.waiting, (until, device.position, device))
 
-    def retry(self, result: Result) -> None:
-        """A recorded result: what is PENDING again waits for its next attempt."""
+    def retry(self, result: Result, rest_seconds: float) -> None:
+        """A recorded result: what is PENDING again waits for its next attempt, at least `rest_seconds`.
+
+        The rest lets other commands that wait for the meter come in between the sessions of a long one.
+        """
         device = self.in_flight.pop(result.position)
         if result.status is DeviceStatus.PENDING and not self.lost:
             again = OpenDevice(
@@ -85,7 +88,7 @@ class ActiveBucket:
                 result.used,
                 result.association_failures,
                 result.verify_first,
-                result.delay_seconds,
+                max(result.delay_seconds, rest_seconds),
                 device.channel,
                 device.max_sessions,
             )
@@ -100,6 +103,11 @@ class ActiveBucket:
     def idle(self) -> bool:
         """Nothing can start and nothing is in flight."""
         return not (self.startable or self.parked or self.in_flight)
+
+    @property
+    def only_ends(self) -> bool:
+        """Nothing can start, and it is held for its sessions in flight."""
+        return bool(self.in_flight) and not (self.startable or self.parked)
 
     @property
     def next_wake(self) -> float | None:

@@ -84,9 +84,9 @@ class Engine:
         except TimeoutError:
             drained = False
             log.warning("engine.drain_timeout", sessions=self.stats.sessions_in_flight)
+            await self._worker.abandon()
         self._running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._running
+        await asyncio.gather(self._running, *self._refreshes, return_exceptions=True)
         await self._driver.close()
         return drained
 

@@ -3,6 +3,7 @@
 `begin` locks and marks a batch in the store; `run` resolves the meter, drives the session and decides what to record.
 """
 
+import asyncio
 import random
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -56,6 +57,30 @@ class Executor:
     async def run(self, session: Session) -> Result:
         """Resolve, drive, decide: the result to record. Raises nothing but CancelledError."""
         outcome = await self._drive(session)
+        try:
+            return self._decide(session, outcome)
+        except Exception as error:
+            return self._decide(session, _internal_error(session, error))
+
+    async def _drive(self, session: Session) -> Outcome:
+        try:
+            meter = self._vault.open(session.begun.meter)
+        except ValueError as error:
+            detail = f"the meter's secrets can't be opened: {error}"
+            return Outcome.failed(ErrorWord.CREDENTIALS_MISSING, detail, Phase.BEFORE_ASSOCIATION)
+        except Exception as error:
+            return _internal_error(session, error)
+        try:
+            return await self._driver.execute(session.bucket.command, meter, session)
+        except Exception as error:  # a fault of ours must not take the other meters with it
+            return _internal_error(session, error)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            return _internal_error(session, error)  # nobody cancelled this session: it leaked out of the driver
+
+    def _decide(self, session: Session, outcome: Outcome) -> Result:
         bucket, device = session.bucket, session.device
         traits = bucket.command.type.traits
         if outcome.kind is OutcomeKind.SUCCEEDED:
@@ -75,20 +100,6 @@ class Executor:
         )
         return _result(device, session.begun.tries, decision, outcome)
 
-    async def _drive(self, session: Session) -> Outcome:
-        bucket = session.bucket
-        try:
-            meter = self._vault.open(session.begun.meter)
-        except ValueError as error:
-            detail = f"the meter's secrets can't be opened: {error}"
-            return Outcome.failed(ErrorWord.CREDENTIALS_MISSING, detail, Phase.BEFORE_ASSOCIATION)
-        try:
-            return await self._driver.execute(bucket.command, meter, session)
-        except Exception as error:  # a fault of ours must not take the other meters with it
-            log.exception("session.internal_error", device_id=meter.device_id, command=bucket.task.command_type)
-            detail = f"internal error: {type(error).__name__}"
-            return Outcome.failed(ErrorWord.INTERNAL_ERROR, detail, Phase.CHANGING)
-
     def recover(self, bucket: ActiveBucket, devices: Sequence[OpenDevice]) -> list[Result]:
         """Decides for devices found SENT under a dead lease: the results to record before anything starts."""
         traits = bucket.command.type.traits
@@ -106,6 +117,16 @@ class Executor:
             outcome = Outcome.failed(ErrorWord.OUTCOME_UNKNOWN, "the session's end was not seen", Phase.CHANGING)
             results.append(_result(device, device.tries, decision, outcome))
         return results
+
+
+def _internal_error(session: Session, error: BaseException) -> Outcome:
+    log.error(
+        "session.internal_error",
+        device_id=session.device.device_id,
+        command=session.bucket.task.command_type,
+        exc_info=error,
+    )
+    return Outcome.failed(ErrorWord.INTERNAL_ERROR, f"internal error: {type(error).__name__}", Phase.CHANGING)
 
 
 def _result(device: OpenDevice, tries: int, decision: Decision, outcome: Outcome) -> Result:

@@ -2,18 +2,21 @@
 
 import asyncio
 import time
+from bisect import insort
 from collections.abc import Callable, Iterable
 
 import structlog
 
 from metercast.engine.bucket import ActiveBucket
 from metercast.engine.limits import WorkerLimits
+from metercast.engine.patience import tell
 from metercast.engine.stats import EngineStats
 from metercast.store.attempts import AttemptStore, BucketId, LeaseLost
+from metercast.store.errors import StoreUnavailable
 
 log = structlog.get_logger()
 
-# A bucket that only waits for busy channels makes room for others and comes back after so many seconds.
+# A bucket that only waits, for channels or for meters, makes room for others and comes back after so many seconds.
 _STEP_ASIDE_SECONDS = 5.0
 
 
@@ -32,6 +35,7 @@ class Holdings:
         self._limits = limits
         self._dropped = dropped
         self._buckets: dict[BucketId, ActiveBucket] = {}
+        self._in_order: list[ActiveBucket] = []
 
     def __len__(self) -> int:
         return len(self._buckets)
@@ -41,7 +45,7 @@ class Holdings:
 
     def in_order(self) -> list[ActiveBucket]:
         """Those to serve first come first."""
-        return sorted(self._buckets.values(), key=lambda bucket: bucket.order)
+        return self._in_order
 
     def of_task(self, task_id: str) -> list[ActiveBucket]:
         return [bucket for bucket in self._buckets.values() if bucket.task.task_id == task_id]
@@ -52,11 +56,13 @@ class Holdings:
 
     def add(self, bucket: ActiveBucket) -> None:
         self._buckets[bucket.lease.bucket_id] = bucket
+        insort(self._in_order, bucket, key=lambda each: each.order)
         self._stats.buckets_leased = len(self._buckets)
 
     def drop(self, bucket: ActiveBucket) -> None:
         bucket.lost = True
-        self._buckets.pop(bucket.lease.bucket_id, None)
+        if self._buckets.pop(bucket.lease.bucket_id, None) is not None:
+            self._in_order.remove(bucket)
         self._stats.buckets_leased = len(self._buckets)
         self._dropped(bucket)
 
@@ -65,11 +71,15 @@ class Holdings:
             bucket.draining = True
 
     def has_room(self, best_offer: int | None) -> bool:
-        """Whether slots could go empty while the memory held is bounded; a higher priority may come on top."""
+        """Whether slots could go empty while the memory held is bounded; a higher priority may come on top.
+
+        Buckets that are held only for their last sessions take no room: there are no more of them than sessions.
+        """
         startable = sum(len(bucket.startable) for bucket in self._buckets.values())
-        if startable < 2 * self._limits.sessions and len(self) < self._limits.buckets:
+        held = sum(not bucket.only_ends for bucket in self._buckets.values())
+        if startable < 2 * self._limits.sessions and held < self._limits.buckets:
             return True
-        if best_offer is None or len(self) >= 2 * self._limits.buckets:
+        if best_offer is None or held >= 2 * self._limits.buckets:
             return False
         return any(bucket.task.priority < best_offer for bucket in self._buckets.values())
 
@@ -79,10 +89,16 @@ class Holdings:
         return min((b.next_wake for b in self._buckets.values() if b.next_wake is not None), default=None)
 
     async def renew_all(self) -> None:
-        """Every third of a lease, until cancelled."""
+        """Every third of a lease, and sooner where the store was away, until cancelled."""
+        rest = self._limits.lease_seconds / 3
         while True:
-            await asyncio.sleep(self._limits.lease_seconds / 3)
-            await self.renew(self._buckets.values())
+            await asyncio.sleep(rest)
+            try:
+                await self.renew(self._buckets.values())
+                rest = self._limits.lease_seconds / 3
+            except StoreUnavailable as error:
+                tell("renew", error)
+                rest = self._limits.lease_seconds / 30
 
     async def renew(self, buckets: Iterable[ActiveBucket]) -> None:
         """Prolongs the leases and reads anew what their tasks are."""
@@ -93,6 +109,8 @@ class Holdings:
         held = await self._store.renew_leases([bucket.lease for bucket in asked], self._limits.lease_seconds)
         by_id = {each.bucket_id: each for each in held}
         for bucket in asked:
+            if self._buckets.get(bucket.lease.bucket_id) is not bucket:
+                continue  # given back meanwhile
             still = by_id.get(bucket.lease.bucket_id)
             if still is None:
                 log.warning("lease.lost", bucket_id=bucket.lease.bucket_id, task_id=bucket.task.task_id)
@@ -106,15 +124,17 @@ class Holdings:
         """Ends the leases of buckets that have nothing to do soon; how many. `crowded`: others wait for room."""
         now = time.monotonic()
         leaving: list[tuple[ActiveBucket, float]] = []
-        for bucket in self._buckets.values():
+        waiting: ActiveBucket | None = None
+        for bucket in self._in_order:
             due = self._due_seconds(bucket, now)
             if due is not None:
                 leaving.append((bucket, due))
-        if crowded and not leaving and len(self) >= self._limits.buckets:
-            blocked = [b for b in self._buckets.values() if b.parked and not b.startable and not b.in_flight]
-            leaving = [(max(blocked, key=lambda b: b.order), _STEP_ASIDE_SECONDS)] if blocked else []
-        await asyncio.gather(*(self._release(bucket, due) for bucket, due in leaving))
-        return len(leaving)
+            elif not bucket.startable and not bucket.in_flight:
+                waiting = bucket  # the last in order
+        if crowded and not leaving and waiting is not None:
+            leaving = [(waiting, _STEP_ASIDE_SECONDS)]
+        given = await asyncio.gather(*(self._release(bucket, due) for bucket, due in leaving))
+        return sum(given)
 
     def _due_seconds(self, bucket: ActiveBucket, now: float) -> float | None:
         """In how many seconds the bucket is due again if it is given back now; None to keep it."""
@@ -129,10 +149,15 @@ class Holdings:
         wait = bucket.next_wake - now
         return wait if wait > self._limits.hold_seconds else None
 
-    async def _release(self, bucket: ActiveBucket, due_seconds: float) -> None:
+    async def _release(self, bucket: ActiveBucket, due_seconds: float) -> bool:
+        """Whether it is no longer held; where the store is away, it is asked again in the next pass."""
         if not bucket.lost:
             try:
                 await self._store.release_bucket(bucket.lease, due_seconds)
             except LeaseLost:
                 self._stats.leases_lost += 1
+            except StoreUnavailable as error:
+                tell("release", error)
+                return False
         self.drop(bucket)
+        return True

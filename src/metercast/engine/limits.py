@@ -7,7 +7,8 @@ class WorkerLimits(msgspec.Struct, frozen=True, kw_only=True):
     """`sessions` at a time; `buckets` held at a time, which bounds memory.
 
     A batch of begins waits `linger_seconds` for more slots to free up; a locked meter is asked for again after
-    `lock_retry_seconds`; a bucket whose next attempt is further away than `hold_seconds` is given back.
+    `lock_retry_seconds`, and one on which an older command of the same kind comes first after `order_retry_seconds`;
+    a bucket whose next attempt is further away than `hold_seconds` is given back.
     """
 
     sessions: int = 500
@@ -15,4 +16,5 @@ class WorkerLimits(msgspec.Struct, frozen=True, kw_only=True):
     lease_seconds: float = 30.0
     linger_seconds: float = 0.005
     lock_retry_seconds: float = 0.5
+    order_retry_seconds: float = 2.0
     hold_seconds: float = 1.5

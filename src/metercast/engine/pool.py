@@ -3,7 +3,14 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import structlog
+
 from metercast.engine.session import Session
+
+log = structlog.get_logger()
+
+# How long cancelled sessions may take to clean up.
+_CLOSE_SECONDS = 5.0
 
 
 class SessionPool:
@@ -19,14 +26,18 @@ class SessionPool:
     def start(self, session: Session) -> None:
         self._ready.put_nowait(session)
         if self._idle < self._ready.qsize() and len(self._loops) < self._limit:
-            self._loops.add(asyncio.create_task(self._loop(), name="session"))
+            loop = asyncio.create_task(self._loop(), name="session")
+            self._loops.add(loop)
+            loop.add_done_callback(self._loops.discard)
 
     async def close(self) -> None:
         """Cancels what still runs."""
         for loop in self._loops:
             loop.cancel()
-        await asyncio.gather(*self._loops, return_exceptions=True)
-        self._loops.clear()
+        if self._loops:
+            _, stuck = await asyncio.wait(self._loops, timeout=_CLOSE_SECONDS)
+            if stuck:
+                log.error("pool.sessions_ignore_cancel", sessions=len(stuck))
 
     async def _loop(self) -> None:
         while True:

@@ -10,7 +10,7 @@ from metercast.store.attempts import BucketId, DueBucket
 
 class BucketQueue(Protocol):
     def offer(self, bucket: DueBucket) -> bool:
-        """False where it is full or has the bucket already."""
+        """False where it has the bucket already, or is full of what is as urgent."""
         ...
 
     async def take(self) -> DueBucket:
@@ -43,7 +43,7 @@ class InProcessQueue:
         return self._limit - len(self._heap)
 
     def offer(self, bucket: DueBucket) -> bool:
-        if bucket.bucket_id in self._queued or self.room <= 0:
+        if bucket.bucket_id in self._queued or (self.room <= 0 and not self._displace(bucket.priority)):
             return False
         self._queued.add(bucket.bucket_id)
         heapq.heappush(self._heap, (-bucket.priority, next(self._order), bucket))
@@ -61,3 +61,13 @@ class InProcessQueue:
     @property
     def best_priority(self) -> int | None:
         return -self._heap[0][0] if self._heap else None
+
+    def _displace(self, priority: int) -> bool:
+        """Makes room where something less urgent waits; the scheduler offers that again."""
+        last = max(self._heap)
+        if -last[0] >= priority:
+            return False
+        self._heap.remove(last)
+        heapq.heapify(self._heap)
+        self._queued.discard(last[2].bucket_id)
+        return True

@@ -8,12 +8,15 @@ import contextlib
 
 import structlog
 
+from metercast.engine.patience import REST_SECONDS, tell
 from metercast.engine.queue import BucketQueue
 from metercast.engine.stats import EngineStats
 from metercast.store.contract import Store
-from metercast.store.errors import StoreUnavailable
 
 log = structlog.get_logger()
+
+# Asked for even of a full queue: what is more urgent takes the place of what waits there.
+_LEAST_ASKED = 10
 
 
 class Scheduler:
@@ -36,9 +39,9 @@ class Scheduler:
             self._woken.clear()
             try:
                 await self.look()
-            except StoreUnavailable as error:
-                log.warning("scheduler.store_unavailable", error=error.detail)
-                await asyncio.sleep(1.0)
+            except Exception as error:
+                tell("scheduler", error)
+                await asyncio.sleep(REST_SECONDS)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), self._interval)
 
@@ -46,9 +49,8 @@ class Scheduler:
         """One pass."""
         await self._store.start_due_tasks()
         await self._store.expire_due()
-        if self._queue.room > 0:
-            for bucket in await self._store.due_buckets(self._queue.room):
-                self._queue.offer(bucket)
+        for bucket in await self._store.due_buckets(max(self._queue.room, _LEAST_ASKED)):
+            self._queue.offer(bucket)
         for task in await self._store.finalise_ended():
             log.info("task.ended", task_id=task.task_id, status=task.status.value, outcome=task.outcome)
         self._stats.scheduler_passes += 1

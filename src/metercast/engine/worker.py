@@ -3,14 +3,13 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import msgspec
 import structlog
 
 from metercast.commands.contract import CommandType
-from metercast.domain.states import DeviceStatus
+from metercast.domain.states import DeviceStatus, TaskStatus
 from metercast.domain.words import ErrorWord
 from metercast.driver.contract import Command
 from metercast.engine.bucket import ActiveBucket
@@ -18,17 +17,18 @@ from metercast.engine.channels import Channels
 from metercast.engine.executor import Executor
 from metercast.engine.holdings import Holdings
 from metercast.engine.limits import WorkerLimits
+from metercast.engine.patience import REST_SECONDS, again, tell, until_stored
 from metercast.engine.pool import SessionPool
 from metercast.engine.queue import BucketQueue
 from metercast.engine.session import Session
 from metercast.engine.stats import EngineStats
 from metercast.engine.writer import ResultWriter
 from metercast.store.attempts import AttemptStore, Begun, DueBucket, LeasedBucket, LeaseLost, OpenDevice, Result
-from metercast.store.errors import StoreUnavailable
 
 log = structlog.get_logger()
 
-_LONGEST_REST = 1.0
+# How long results may take to be recorded when the sessions were cancelled.
+_FLUSH_SECONDS = 2.0
 
 
 class Worker:
@@ -54,9 +54,10 @@ class Worker:
         self._limits = limits
         self._released = released
         self._writer = ResultWriter(store, stats, self._recorded)
-        self._holdings = Holdings(store, stats, limits, self._dropped)
-        self._channels: Channels[tuple[ActiveBucket, OpenDevice]] = Channels()
+        self._channels = Channels()
+        self._holdings = Holdings(store, stats, limits, self._channels.forget)
         self._free = limits.sessions
+        self._meters: set[str] = set()  # in a session here; a lock in the store does not outlive its lease
         self._pool = SessionPool(limits.sessions, self._run_session)
         self._woken = asyncio.Event()
         self._moved = asyncio.Event()
@@ -68,7 +69,7 @@ class Worker:
         try:
             async with asyncio.TaskGroup() as group:
                 for loop in loops:
-                    group.create_task(_again(loop), name=loop.__name__)
+                    group.create_task(again(loop), name=loop.__name__)
         finally:
             await self._pool.close()
 
@@ -80,6 +81,12 @@ class Worker:
         while len(self._holdings):
             await self._next_move()
 
+    async def abandon(self) -> None:
+        """Cancels the sessions that would not end, and records the results of those that did."""
+        await self._pool.close()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._writer.flushed(), _FLUSH_SECONDS)
+
     async def refresh(self, task_id: str) -> None:
         """Someone changed the task: what its buckets hold of it is read again."""
         await self._holdings.renew(self._holdings.of_task(task_id))
@@ -89,9 +96,10 @@ class Worker:
 
     async def _take_loop(self) -> None:
         while not self._draining:
-            due = await self._queue.take()
-            while not self._holdings.has_room(due.priority):
+            if not self._holdings.has_room(self._queue.best_priority):
                 await self._next_move()
+                continue
+            due = await self._queue.take()
             if due.bucket_id not in self._holdings and not self._draining:
                 await self._take(due)
         await asyncio.Event().wait()
@@ -107,10 +115,10 @@ class Worker:
                 await self._refuse_all(leased)
                 return
             bucket = ActiveBucket(leased, command, self._holdings.deadline(asked_at))
-            bucket.draining = self._draining
             await self._settle(bucket, leased)
         except LeaseLost:
             return
+        bucket.draining = self._draining
         self._holdings.add(bucket)
         self._woken.set()
 
@@ -133,9 +141,10 @@ class Worker:
             if d.status is DeviceStatus.SENT
         ]
         pending = [device.position for device in leased.devices if device.status is DeviceStatus.PENDING]
-        await self._store.record_results(leased.lease, lost)
-        await self._store.refuse_devices(leased.lease, pending, ErrorWord.INTERNAL_ERROR, detail)
-        await self._store.release_bucket(leased.lease, 0)
+        store, lease = self._store, leased.lease
+        await until_stored(lambda: store.record_results(lease, lost))
+        await until_stored(lambda: store.refuse_devices(lease, pending, ErrorWord.INTERNAL_ERROR, detail))
+        await until_stored(lambda: store.release_bucket(lease, 0))
         self._released()
 
     async def _settle(self, bucket: ActiveBucket, leased: LeasedBucket) -> None:
@@ -144,15 +153,16 @@ class Worker:
         if left:
             log.info("worker.recovers", task_id=bucket.task.task_id, devices=len(left))
             results = self._executor.recover(bucket, left)
-            await self._store.record_results(bucket.lease, results)
+            await until_stored(lambda: self._store.record_results(bucket.lease, results))
             bucket.in_flight = {device.position: device for device in left}
             for result in results:
-                bucket.retry(result)
+                bucket.retry(result, self._rest)
         pending = [device for device in leased.devices if device.status is DeviceStatus.PENDING]
         unknown = [device.position for device in pending if device.channel is None]
         if unknown and bucket.runs:
             detail = "the device is not registered"
-            await self._store.refuse_devices(bucket.lease, unknown, ErrorWord.UNKNOWN_DEVICE, detail)
+            refuse = self._store.refuse_devices
+            await until_stored(lambda: refuse(bucket.lease, unknown, ErrorWord.UNKNOWN_DEVICE, detail))
         bucket.add(device for device in pending if device.channel is not None)
 
     # Beginning devices
@@ -163,7 +173,8 @@ class Worker:
             batches = self._pick()
             if batches:
                 await asyncio.gather(*(self._begin(bucket, devices) for bucket, devices in batches))
-            crowded = self._queue.best_priority is not None
+            best = self._queue.best_priority
+            crowded = best is not None and not self._holdings.has_room(best)
             if await self._holdings.give_up_idle(crowded=crowded):
                 self._released()
             self._moved.set()
@@ -176,7 +187,7 @@ class Worker:
     async def _wait_for_work(self) -> None:
         """Until woken, or a device has waited long enough. A short rest lets slots free up together."""
         wake = self._holdings.next_wake
-        timeout = _LONGEST_REST if wake is None else min(_LONGEST_REST, max(0.0, wake - time.monotonic()))
+        timeout = REST_SECONDS if wake is None else min(REST_SECONDS, max(0.0, wake - time.monotonic()))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._woken.wait(), timeout)
         if self._free < self._limits.sessions // 2:
@@ -187,6 +198,8 @@ class Worker:
         """Devices that may begin now, with a session slot and a place in their channel taken for each."""
         now = time.monotonic()
         batches = []
+        if self._free:
+            self._channels.call()
         for bucket in self._holdings.in_order():
             bucket.wake_due(now)
             if not bucket.runs:
@@ -195,12 +208,14 @@ class Worker:
             while self._free and bucket.startable:
                 device = bucket.startable.popleft()
                 assert device.channel is not None
-                if self._channels.enter(device.channel, device.max_sessions):
+                if device.device_id in self._meters:
+                    bucket.wait(device, now + self._limits.lock_retry_seconds)
+                elif self._channels.enter(device.channel, device.max_sessions):
                     self._free -= 1
+                    self._meters.add(device.device_id)
                     batch.append(device)
                 else:
-                    bucket.parked += 1
-                    self._channels.wait(device.channel, bucket.task.priority, (bucket, device))
+                    self._channels.park(bucket, device)
             if batch:
                 batches.append((bucket, batch))
         return batches
@@ -208,27 +223,36 @@ class Worker:
     async def _begin(self, bucket: ActiveBucket, devices: list[OpenDevice]) -> None:
         waiting = {device.position: device for device in devices}
         bucket.in_flight.update(waiting)
-        begun: Begun | None = None
         try:
             begun = await self._executor.begin(bucket, devices)
         except LeaseLost:
             bucket.lost = True
-        except StoreUnavailable as error:
-            log.warning("worker.store_unavailable", loop="begin", error=error.detail)
+        except Exception as error:
+            tell("begin", error)
+            again_at = time.monotonic() + REST_SECONDS
             for device in devices:
-                bucket.wait(device, time.monotonic() + _LONGEST_REST)
-        if begun is not None:
-            bucket.task_status = begun.task_status
-            for each in begun.begun:
-                self._stats.sessions_begun += 1
-                self._stats.sessions_in_flight += 1
-                self._pool.start(self._executor.session(bucket, waiting.pop(each.position), each))
-            retry_at = time.monotonic() + self._limits.lock_retry_seconds
-            for position in (*begun.locked, *begun.waits):
-                bucket.wait(waiting[position], retry_at)
+                bucket.wait(device, again_at)
+        else:
+            self._sort_begun(bucket, waiting, begun)
         for position, device in waiting.items():
             del bucket.in_flight[position]
             self._leave(device)
+
+    def _sort_begun(self, bucket: ActiveBucket, waiting: dict[int, OpenDevice], begun: Begun) -> None:
+        """Starts the sessions of what was begun, and takes it out of `waiting`; the rest waits, or is final."""
+        bucket.task_status = begun.task_status
+        if begun.task_status is not TaskStatus.IN_PROGRESS:
+            bucket.startable.extend(waiting.values())
+            return
+        for each in begun.begun:
+            self._stats.sessions_begun += 1
+            self._stats.sessions_in_flight += 1
+            self._pool.start(self._executor.session(bucket, waiting.pop(each.position), each))
+        now = time.monotonic()
+        for position in begun.locked:
+            bucket.wait(waiting[position], now + self._limits.lock_retry_seconds)
+        for position in begun.waits:
+            bucket.wait(waiting[position], now + self._limits.order_retry_seconds)
 
     # Sessions
 
@@ -241,44 +265,20 @@ class Worker:
             self._leave(session.device)
 
     def _leave(self, device: OpenDevice) -> None:
-        """Gives back the session slot and the place in the channel."""
+        """Gives back the session slot, the meter and the place in the channel."""
         assert device.channel is not None
         self._free += 1
+        self._meters.discard(device.device_id)
         self._channels.leave(device.channel)
-        self._call_next(device.channel)
         self._woken.set()
-
-    def _call_next(self, channel: str) -> None:
-        """A place in the channel is free: the first that waits for it and may run can start."""
-        while (next_in_channel := self._channels.next_waiting(channel)) is not None:
-            bucket, device = next_in_channel
-            bucket.parked -= 1
-            bucket.startable.appendleft(device)
-            if bucket.runs:
-                return
 
     def _recorded(self, bucket: ActiveBucket, results: list[Result]) -> None:
         """The writer is done with them: what is PENDING again waits for its next attempt."""
         for result in results:
-            bucket.retry(result)
+            bucket.retry(result, self._rest)
         self._woken.set()
 
-    def _dropped(self, bucket: ActiveBucket) -> None:
-        """Whoever was called to a channel and will not come must not keep the others waiting."""
-        called = list(bucket.startable)
-        bucket.startable.clear()
-        for device in called:
-            if device.channel is not None:
-                self._call_next(device.channel)
-
-
-async def _again(loop: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Runs a loop for ever: a fault in one pass is told and does not end the worker."""
-    while True:
-        try:
-            await loop()
-        except StoreUnavailable as error:
-            log.warning("worker.store_unavailable", loop=loop.__name__, error=error.detail)
-        except Exception:
-            log.exception("worker.internal_error", loop=loop.__name__)
-        await asyncio.sleep(_LONGEST_REST)
+    @property
+    def _rest(self) -> float:
+        """Long enough for whoever found the meter locked to ask again."""
+        return 2 * self._limits.lock_retry_seconds

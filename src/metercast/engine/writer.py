@@ -2,20 +2,15 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
 
-import structlog
-
+from metercast.domain.states import DeviceStatus
+from metercast.domain.words import ErrorWord
 from metercast.engine.bucket import ActiveBucket
+from metercast.engine.patience import tell, until_stored
 from metercast.engine.stats import EngineStats
 from metercast.store.attempts import AttemptStore, LeaseLost, Result
-from metercast.store.errors import StoreUnavailable
-
-log = structlog.get_logger()
-
-T = TypeVar("T")
 
 Recorded = Callable[[ActiveBucket, list[Result]], None]
 
@@ -79,31 +74,48 @@ class ResultWriter:
 
     async def _record(self, bucket: ActiveBucket, results: list[Result]) -> None:
         try:
-            moved = await _until_stored(lambda: self._store.record_results(bucket.lease, results))
+            moved = await until_stored(partial(self._store.record_results, bucket.lease, results))
         except LeaseLost:
             self._stats.leases_lost += 1
             bucket.lost = True
             await self._record_late(bucket, results)
-            moved = []
-        counts = self._stats.results
-        for each in moved:
-            counts[each.status, each.error] += 1
+        except Exception as error:
+            tell("writer", error)
+            await self._record_apart(bucket, results)
+            return
+        else:
+            for each in moved:
+                self._stats.results[each.status, each.error] += 1
         self._recorded(bucket, results)
 
     async def _record_late(self, bucket: ActiveBucket, results: list[Result]) -> None:
-        """Someone else decided for these devices; what we saw may still correct a guess."""
-        for result in results:
-            self._stats.late_results += 1
-            await _until_stored(partial(self._store.record_late_result, bucket.task.task_id, result))
+        """Someone else decides for these devices; what we saw may still correct a guess."""
+        seen = [each for each in results if each.status is DeviceStatus.SUCCESS or each.error is not None]
+        self._stats.late_results += len(seen)
+        record = partial(self._store.record_late_result, bucket.task.task_id)
+        said = await asyncio.gather(*(until_stored(partial(record, each)) for each in seen), return_exceptions=True)
+        for error in said:
+            if isinstance(error, Exception):
+                tell("writer", error)
+
+    async def _record_apart(self, bucket: ActiveBucket, results: list[Result]) -> None:
+        """A result that can't be stored must not take the others with it: its device fails without it."""
+        if len(results) > 1:
+            for each in results:
+                await self._record(bucket, [each])
+            return
+        (result,) = results
+        plain = _without_values(result)
+        if plain == result:  # not even that: the bucket is left to its next lease
+            bucket.lost = True
+            self._recorded(bucket, results)
+        else:
+            await self._record(bucket, [plain])
 
 
-async def _until_stored(call: Callable[[], Awaitable[T]]) -> T:
-    """Calls until the store takes it, with a growing delay."""
-    delay = 0.1
-    while True:
-        try:
-            return await call()
-        except StoreUnavailable as error:
-            log.warning("writer.store_unavailable", error=error.detail)
-            await asyncio.sleep(delay)
-            delay = min(delay * 2, 5.0)
+def _without_values(result: Result) -> Result:
+    detail = "internal error: the result can't be stored"
+    return Result(
+        result.position, result.device_id, result.tries, DeviceStatus.FAILED, result.used,
+        error=ErrorWord.INTERNAL_ERROR, detail=detail,
+    )  # fmt: skip
