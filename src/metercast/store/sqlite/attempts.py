@@ -197,6 +197,8 @@ def _mark_sent(connection: sqlite3.Connection, held: _Held, positions: Collectio
 def _record(connection: sqlite3.Connection, now: datetime, lease: Lease, results: Sequence[Result]) -> list[Transition]:
     held = _held(connection, now, lease, [result.position for result in results])
     text = to_text(now)
+    if not _ENDS_IN.issuperset(result.status for result in results):
+        raise ValueError(f"a session ends in {', '.join(sorted(_ENDS_IN))} only")
     if held.status is TaskStatus.CANCELLED:
         results = [_in_cancelled_task(result) for result in results]
     moved: list[Result] = []
@@ -242,8 +244,6 @@ def _alike(results: Sequence[Result]) -> list[list[Result]]:
 def _record_alike(connection: sqlite3.Connection, now: datetime, text: str, same: list[Result]) -> list[Result]:
     """Those of `same` that were SENT in the attempt they name."""
     r = same[0]
-    if r.status not in _ENDS_IN and r.status is not DeviceStatus.CANCELLED:
-        raise ValueError(f"no session ends in {r.status.value}")
     next_at = later(now, r.delay_seconds) if r.status is DeviceStatus.PENDING and r.delay_seconds else None
     positions = found(connection, _ENDING, (json_array([each.position for each in same]), r.tries))
     if len(positions) < len(same):

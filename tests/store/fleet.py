@@ -1,0 +1,125 @@
+"""Meters, tasks and results for tests of a store, and what must always hold."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from tests.store.harness import EPOCH, StoreHarness
+
+from metercast.domain.command import ConflictGroup
+from metercast.domain.outcome import How
+from metercast.domain.retry import RetryPolicy
+from metercast.domain.states import DeviceStatus
+from metercast.domain.task import Counts, Task
+from metercast.domain.words import ErrorWord
+from metercast.store.attempts import Begun, LeasedBucket, Result
+from metercast.store.devices import MeterWrite
+from metercast.store.tasks import NewTask
+
+LEASE = 60.0
+
+
+def meter(
+    device_id: str, document: bytes = b'{"connection":{"host":"10.0.0.1"}}', sealed: bytes | None = None
+) -> MeterWrite:
+    return MeterWrite(device_id, document, sealed, "gateway-1", 2)
+
+
+def new_task(task_id: str, **changes: Any) -> NewTask:
+    fields: dict[str, Any] = {
+        "task_id": task_id,
+        "body_hash": "hash-of-" + task_id,
+        "command_id": "681dce4358cba50614cee672",
+        "command_type": "READ_CLOCK",
+        "conflict_group": ConflictGroup.NONE,
+        "command_params": None,
+        "scheduled_at": EPOCH,
+        "expires_at": EPOCH + timedelta(days=1),
+        "priority": 4,
+        "requested_by": None,
+        "retry": RetryPolicy(),
+        "bucket_size": 50,
+    }
+    return NewTask(**(fields | changes))
+
+
+async def create(
+    harness: StoreHarness, task_id: str, devices: Sequence[str], *, register: bool = True, **changes: Any
+) -> Task:
+    if register:
+        await harness.store.put_devices([meter(each) for each in devices])
+    changes.setdefault("scheduled_at", harness.clock.now)
+    created = await harness.store.create_task(new_task(task_id, **changes), devices, allow_unknown=not register)
+    assert created.is_new
+    return created.task
+
+
+async def lease(harness: StoreHarness, task_id: str, owner: str = "worker") -> LeasedBucket:
+    """The task's first bucket that is due."""
+    due = [each for each in await harness.store.due_buckets(1000) if each.task_id == task_id]
+    assert due, f"nothing of {task_id} is due"
+    leased = await harness.store.lease_bucket(due[0].bucket_id, owner, LEASE)
+    assert leased is not None
+    return leased
+
+
+async def begin(harness: StoreHarness, bucket: LeasedBucket) -> Begun:
+    return await harness.store.begin_attempts(bucket.lease, bucket.devices)
+
+
+async def begun_bucket(harness: StoreHarness, task_id: str, owner: str = "worker") -> LeasedBucket:
+    """Leased, and all of it SENT."""
+    bucket = await lease(harness, task_id, owner)
+    begun = await begin(harness, bucket)
+    assert len(begun.begun) == len(bucket.devices)
+    return bucket
+
+
+def success(bucket: LeasedBucket, index: int = 0, tries: int = 1, **changes: Any) -> Result:
+    device = bucket.devices[index]
+    fields: dict[str, Any] = {"how": How.DONE} | changes
+    return Result(device.position, device.device_id, tries, DeviceStatus.SUCCESS, 1, **fields)
+
+
+def failure(bucket: LeasedBucket, error: ErrorWord, index: int = 0, tries: int = 1, detail: str = "detail") -> Result:
+    device = bucket.devices[index]
+    return Result(device.position, device.device_id, tries, DeviceStatus.FAILED, 1, 0, error, detail)
+
+
+def retry(bucket: LeasedBucket, index: int = 0, tries: int = 1, **changes: Any) -> Result:
+    device = bucket.devices[index]
+    fields: dict[str, Any] = {"error": ErrorWord.TIMEOUT, "detail": "no answer", "delay_seconds": 30.0} | changes
+    return Result(device.position, device.device_id, tries, DeviceStatus.PENDING, 1, **fields)
+
+
+def give_back(bucket: LeasedBucket, index: int = 0, tries: int = 1, **changes: Any) -> Result:
+    device = bucket.devices[index]
+    return Result(device.position, device.device_id, tries, DeviceStatus.PENDING, 0, count_try=False, **changes)
+
+
+def counted(rows: Iterable[dict[str, Any]]) -> Counts:
+    """The counts that the stored rows mean."""
+    by = Counter(row["command_status"] for row in rows)
+    return Counts(by.total(), by["PENDING"], by["SENT"], by["SUCCESS"], by["FAILED"], by["CANCELLED"])
+
+
+async def check_counts(harness: StoreHarness, *task_ids: str) -> None:
+    """Counts are the rows, and sum to total."""
+    for task_id in task_ids:
+        task = await harness.store.get_task(task_id)
+        assert task.counts == counted(await harness.raw_devices(task_id))
+
+
+async def snapshot(harness: StoreHarness, *task_ids: str) -> list[Any]:
+    """All that is stored of these tasks, in the fixed names."""
+    return [(await harness.raw_task(each), await harness.raw_devices(each)) for each in task_ids]
+
+
+async def status_of(harness: StoreHarness, task_id: str, device_id: str) -> tuple[str, str | None]:
+    rows = {row["device_id"]: row for row in await harness.raw_devices(task_id)}
+    return rows[device_id]["command_status"], rows[device_id]["error_message"]
+
+
+def at(seconds: float) -> datetime:
+    return EPOCH + timedelta(seconds=seconds)
