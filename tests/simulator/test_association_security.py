@@ -294,3 +294,29 @@ def test_conformance_is_what_both_have() -> None:
 def test_a_malformed_aarq_is_the_providers_business() -> None:
     aare = decode_aare(bytes.fromhex(Bench(spec_of("none")).ask("6003A10109")))
     assert (aare.result, aare.diagnostic_source, aare.diagnostic) == (1, 2, 1)
+
+
+@pytest.mark.parametrize("protection", ["authenticated", "encrypted", "both"])
+def test_ciphered_blocks_fit_the_clients_limit(protection: str) -> None:
+    bench = Bench(keyed(protection=protection))
+    control = POLICY[protection]
+    bench.ask(aarq(1, control, 1, authentication=b"12345678", pdu=100))
+    request, sizes = bytes.fromhex("c001c1000f0000280000ff0200"), []
+    for counter in range(2, 12):
+        answer = bytes.fromhex(bench.ask(encode_glo(CIPHER, control, CLIENT, counter, request)))
+        sizes.append(len(answer))
+        block = decode_glo(CIPHER, TITLE, answer).plaintext
+        assert block[:2] == b"\xc4\x02"
+        request = b"\xc0\x02\xc1" + block[4:8]
+    assert max(sizes) <= 100
+    assert min(sizes) >= 98
+
+
+def test_an_association_serves_only_the_client_that_opened_it() -> None:
+    bench = Bench(spec_of("none"))
+    bench.ask(AARQ_NONE)
+    bench.client_sap = 16
+    assert bench.ask(GET_CLOCK) == NOT_ALLOWED
+    assert bench.ask("6203800100") == NOT_ALLOWED
+    bench.client_sap = 1
+    assert bench.ask(GET_CLOCK).startswith("c401c100")
