@@ -52,7 +52,7 @@ WHERE task_id = ? AND error_message IS NOT NULL GROUP BY 1, 2 ORDER BY 3 DESC, 2
 """
 
 
-_Position = Annotated[int, msgspec.Meta(ge=0, lt=2**63)]
+_Position = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 class SqliteQueries:
