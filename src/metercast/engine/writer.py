@@ -10,7 +10,9 @@ from metercast.domain.words import ErrorWord
 from metercast.engine.bucket import ActiveBucket
 from metercast.engine.patience import tell, until_stored
 from metercast.engine.stats import EngineStats
-from metercast.store.attempts import AttemptStore, LeaseLost, Result
+from metercast.store.attempts import AttemptStore, LeaseLost, Result, Transition
+
+_ANEW_SECONDS = 30.0
 
 Recorded = Callable[[ActiveBucket, list[Result]], None]
 
@@ -74,19 +76,42 @@ class ResultWriter:
 
     async def _record(self, bucket: ActiveBucket, results: list[Result]) -> None:
         try:
-            moved = await until_stored(partial(self._store.record_results, bucket.lease, results))
-        except LeaseLost:
-            self._stats.leases_lost += 1
-            bucket.lost = True
-            await self._record_late(bucket, results)
+            moved = await self._write(bucket, results)
         except Exception as error:
             tell("writer", error)
             await self._record_apart(bucket, results)
             return
-        else:
-            for each in moved:
-                self._stats.results[each.status, each.error] += 1
+        for each in moved:
+            self._stats.results[each.status, each.error] += 1
         self._recorded(bucket, results)
+
+    async def _write(self, bucket: ActiveBucket, results: list[Result]) -> list[Transition]:
+        """Under the bucket's lease; where that is lost, as far as nobody has decided for the devices yet."""
+        try:
+            return await until_stored(partial(self._store.record_results, bucket.lease, results))
+        except LeaseLost:
+            self._stats.leases_lost += 1
+            bucket.lost = True
+        try:
+            moved = await self._write_anew(bucket, results)
+        except LeaseLost:
+            moved = []
+        decided = {each.device_id for each in moved}
+        await self._record_late(bucket, [each for each in results if each.device_id not in decided])
+        return moved
+
+    async def _write_anew(self, bucket: ActiveBucket, results: list[Result]) -> list[Transition]:
+        """Where nobody has taken the bucket since, what we saw ourselves goes before what a recovery would guess.
+
+        The lease ends at once: the sessions that still run were begun under the old one and must not go on by it.
+        """
+        old = bucket.lease
+        leased = await until_stored(partial(self._store.lease_bucket, old.bucket_id, old.owner, _ANEW_SECONDS))
+        if leased is None:
+            return []
+        moved = await until_stored(partial(self._store.record_results, leased.lease, results))
+        await until_stored(partial(self._store.release_bucket, leased.lease, 0.0))
+        return moved
 
     async def _record_late(self, bucket: ActiveBucket, results: list[Result]) -> None:
         """Someone else decides for these devices; what we saw may still correct a guess."""
