@@ -36,7 +36,7 @@ from metercast.store.attempts import LeasedBucket, Result
 
 
 async def task_in(harness: StoreHarness, status: TaskStatus, *, due: bool = True) -> None:
-    future = {"scheduled_at": at(600), "expires_at": at(1200)}
+    future: dict[str, Any] = {"scheduled_at": at(600), "expires_at": at(1200)}
     await create(harness, "t", ["a", "b"], **({} if due and status is not TaskStatus.QUEUED else future))
     if status is TaskStatus.PAUSED:
         await harness.store.pause_task("t")
