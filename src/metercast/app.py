@@ -54,6 +54,7 @@ class Metercast:
     def __init__(self, config: Config, store: Store, vault: Vault, driver: Driver) -> None:
         self.config = config
         self.store = store
+        self.vault = vault
         limits = WorkerLimits(sessions=config.session_limit, lease_seconds=config.lease_seconds)
         self.engine = Engine(store, driver, COMMANDS, vault, _now, limits)
         rules = SubmissionRules(

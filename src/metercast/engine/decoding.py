@@ -83,9 +83,8 @@ def invalid(
 
 def preview(value: Any) -> str:
     """JSON of the value, its beginning only, secrets left out."""
-    if isinstance(value, str):
-        return value
-    return msgspec.json.encode(_cut(value, 3)).decode()
+    cut = value if isinstance(value, str) else _cut(value, 3)
+    return cut if isinstance(cut, str) else msgspec.json.encode(cut).decode()
 
 
 def _cut(value: Any, depth: int) -> Any:

@@ -69,7 +69,7 @@ class MeterImport:
                 batch = []
         await self._prepare(batch)
         if self._errors:
-            raise ImportRejected(self._errors, self._bad)
+            raise ImportRejected(sorted(self._errors, key=lambda error: error.line), self._bad)
         if not self._writes:
             raise InvalidField.secret("body", "no meter in it")
         return await self._meters.put_all(self._writes, self._seen, caller)

@@ -1,0 +1,209 @@
+"""Meters: records go in and come back without their secrets; what is left out of a PUT stays."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from metercast.domain.meter import AssociationSecrets, Secrets
+from metercast.web import examples
+from tests.web.conftest import Api
+
+KEY_A, KEY_B, KEY_C = "A0" * 16, "B1" * 16, "C2" * 16
+
+
+def _record(**management: Any) -> dict[str, Any]:
+    return {
+        "connection": {"host": "10.1.2.3"},
+        "associations": {
+            "management": {"clientSap": 1, "clientSystemTitle": "4D43530000000001", **management},
+        },
+    }
+
+
+async def _secrets(api: Api, device_id: str) -> Secrets:
+    """What is really stored, opened."""
+    return api.parts.vault.open(await api.parts.store.get_device(device_id)).secrets
+
+
+async def test_a_record_comes_back_whole_and_without_its_secrets(idle_api: Api) -> None:
+    response = await idle_api.client.put("/devices/meter-001", json=examples.METER)
+    assert response.status_code == 201
+    view = response.json()
+    assert set(view) == set(examples.METER_VIEW)
+    assert {**view, "createdAt": None, "updatedAt": None} == {
+        **examples.METER_VIEW,
+        "createdAt": None,
+        "updatedAt": None,
+    }
+    assert (await idle_api.client.get("/devices/meter-001")).json() == view
+    again = await idle_api.client.put("/devices/meter-001", json=examples.METER)
+    assert again.status_code == 200
+    assert again.json()["createdAt"] == view["createdAt"]
+    assert again.json()["updatedAt"] > view["updatedAt"]
+
+
+async def test_only_the_connection_is_required(idle_api: Api) -> None:
+    view = (await idle_api.client.put("/devices/m", json={"connection": {"host": "h"}})).json()
+    assert view["connection"] == {
+        "type": "tcp",
+        "host": "h",
+        "port": 4059,
+        "framing": "wrapper",
+        "channel": None,
+        "maxSessions": 1,
+    }
+    assert (view["associations"], view["secrets"], view["timeZone"]) == ({}, {}, "UTC")
+    stored = await idle_api.parts.store.get_device("m")
+    assert (stored.channel, stored.max_sessions, stored.sealed) == ("h:4059", 1, None)
+
+
+async def test_a_secret_left_out_stays_and_null_removes_it(idle_api: Api) -> None:
+    async def put(**management: Any) -> Any:
+        response = await idle_api.client.put("/devices/m", json=_record(**management))
+        assert response.status_code in (200, 201), response.text
+        return response.json()["secrets"]
+
+    assert await put(password="pw", encryptionKey=KEY_A) == {"management": ["password", "encryptionKey"]}
+    assert await put(encryptionKey=KEY_B) == {"management": ["password", "encryptionKey"]}
+    assert await _secrets(idle_api, "m") == {"management": AssociationSecrets("pw", KEY_B, None)}
+    assert await put(password=None, authenticationKey=KEY_C) == {"management": ["encryptionKey", "authenticationKey"]}
+    assert await _secrets(idle_api, "m") == {"management": AssociationSecrets(None, KEY_B, KEY_C)}
+    assert await put(encryptionKey=None, authenticationKey=None) == {}
+    assert (await idle_api.parts.store.get_device("m")).sealed is None
+
+
+async def test_an_association_goes_with_its_secrets(idle_api: Api) -> None:
+    await idle_api.client.put("/devices/m", json=_record(password="pw"))
+    renamed = _record()
+    renamed["associations"]["other"] = renamed["associations"].pop("management")
+    assert (await idle_api.client.put("/devices/m", json=renamed)).json()["secrets"] == {}
+    assert (await idle_api.client.put("/devices/m", json=_record())).json()["secrets"] == {}
+
+
+async def test_puts_at_the_same_time_lose_no_secret(idle_api: Api) -> None:
+    await idle_api.client.put("/devices/m", json=_record(password="pw"))
+    await asyncio.gather(
+        *(idle_api.client.put("/devices/m", json=_record(**{name: KEY_A})) for name in ("encryptionKey",) * 5),
+        *(idle_api.client.put("/devices/m", json=_record(**{name: KEY_B})) for name in ("authenticationKey",) * 5),
+    )
+    assert await _secrets(idle_api, "m") == {"management": AssociationSecrets("pw", KEY_A, KEY_B)}
+
+
+@pytest.mark.parametrize(
+    ("record", "path", "received"),
+    [
+        ({}, "connection", None),
+        ({"connection": {}}, "connection.host", None),
+        ({"connection": {"host": ""}}, "connection.host", ""),
+        ({"connection": {"host": "h", "port": 0}}, "connection.port", "0"),
+        ({"connection": {"host": "h", "port": 10**40}}, "connection.port", str(10**40)),
+        ({"connection": {"host": "h", "type": "serial"}}, "connection.type", "serial"),
+        ({"connection": {"host": "h", "framing": "hdlc"}}, "connection.framing", "hdlc"),
+        ({"connection": {"host": "h", "maxSessions": 0}}, "connection.maxSessions", "0"),
+        ({"connection": {"host": "h", "hots": "x"}}, "connection.hots", None),
+        ({"connection": {"host": "h"}, "timeZone": "Mars/Olympus"}, "timeZone", "Mars/Olympus"),
+        ({"connection": {"host": "h"}, "timeZone": "../../etc/passwd"}, "timeZone", "../../etc/passwd"),
+        ({"connection": {"host": "h"}, "profile": "acme"}, "profile", "acme"),
+        ({"connection": {"host": "h"}, "deviceId": "m"}, "deviceId", None),
+        ({"connection": {"host": "h"}, "identity": {"serverSystemTitle": "4D"}}, "identity.serverSystemTitle", "4D"),
+        (_record(clientSap=0), "associations.management.clientSap", "0"),
+        (_record(authentication="md5"), "associations.management.authentication", "md5"),
+        (_record(protection="some"), "associations.management.protection", "some"),
+        (_record(securitySuite=1), "associations.management.securitySuite", "1"),
+        (
+            _record(authentication="hls-gmac", clientSystemTitle=None),
+            "associations.management.clientSystemTitle",
+            "None",
+        ),
+        ({"connection": {"host": "h"}, "associations": {f"a{n}": {} for n in range(17)}}, "associations", None),
+        ({"connection": {"host": "h"}, "associations": {"": {}}}, "associations", None),
+    ],
+)
+async def test_a_record_that_does_not_validate(
+    idle_api: Api, record: dict[str, Any], path: str, received: str | None
+) -> None:
+    before = await idle_api.stored()
+    response = await idle_api.client.put("/devices/m", json=record)
+    assert response.status_code == 422, response.text
+    (error,) = response.json()["errors"]
+    assert error["path"] == path
+    assert error.get("received") == (received if received is None else received[:100])
+    assert await idle_api.stored() == before
+
+
+@pytest.mark.parametrize(
+    ("management", "path"),
+    [
+        ({"password": 12345678}, "associations.management.password"),
+        ({"password": "hunter2-" * 20}, "associations.management.password"),
+        ({"password": "hex:hunter2"}, "associations.management.password"),
+        ({"password": {"hunter2": "hunter2"}}, "associations.management.password"),
+        ({"encryptionKey": "hunter2"}, "associations.management.encryptionKey"),
+        ({"authenticationKey": ["hunter2"]}, "associations.management.authenticationKey"),
+        ({"pasword": "hunter2"}, "associations.management.pasword"),
+        ({"encryption_key": "hunter2"}, "associations.management.encryption_key"),
+    ],
+)
+async def test_an_error_never_repeats_a_secret(
+    idle_api: Api, management: dict[str, Any], path: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    response = await idle_api.client.put("/devices/m", json=_record(**management))
+    assert response.status_code == 422, response.text
+    (error,) = response.json()["errors"]
+    assert error["path"] == path
+    assert "received" not in error
+    for text in (response.text, *capfd.readouterr()):
+        assert "hunter2" not in text
+        assert "12345678" not in text
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"connection": {"host": "h"}, "associations": {"management": "hunter2"}},
+        {"connection": {"host": "h"}, "associations": [{"password": "hunter2"}]},
+        {"connection": [{"password": "hunter2"}]},
+        [{"associations": {"management": {"password": "hunter2"}}}],
+        {"connection": {"host": "h", "password": "hunter2"}},
+        {"connection": {"host": "h"}, "password": "hunter2"},
+    ],
+)
+async def test_nor_does_it_where_a_secret_stands_in_the_wrong_place(idle_api: Api, record: Any) -> None:
+    response = await idle_api.client.put("/devices/m", json=record)
+    assert response.status_code == 422
+    assert "hunter2" not in response.text
+
+
+async def test_ids_that_are_none(idle_api: Api) -> None:
+    for raw in ("x" * 129, "a%00b", "a%0Ab", "%E2%80%A8"):
+        response = await idle_api.client.put(f"/devices/{raw}", json=_record())
+        assert response.status_code == 422, raw
+        assert response.json()["errors"][0]["path"] == "deviceId"
+    assert (await idle_api.client.put("/devices/" + "x" * 128, json=_record())).status_code == 201
+
+
+async def test_a_record_is_small(idle_api: Api) -> None:
+    body = json.dumps({"connection": {"host": "h"}}) + " " * (1 << 20)
+    response = await idle_api.client.put("/devices/m", content=body)
+    assert response.status_code == 413
+
+
+async def test_deleting(idle_api: Api) -> None:
+    await idle_api.register("m-1", "m-2")
+    assert (await idle_api.client.delete("/devices/m-1")).status_code == 204
+    assert (await idle_api.client.delete("/devices/m-1")).status_code == 404
+    task_id = (await idle_api.submit("m-2")).json()["taskId"]
+    refused = await idle_api.client.delete("/devices/m-2")
+    assert refused.status_code == 409
+    assert task_id in refused.json()["detail"]
+    assert [each["deviceId"] for each in (await idle_api.client.get("/devices")).json()["devices"]] == ["m-2"]
+
+
+async def test_listing_by_prefix(idle_api: Api) -> None:
+    await idle_api.register("b-1", "a-1", "b-2", "ü-1")
+    found = (await idle_api.client.get("/devices", params={"prefix": "b-"})).json()
+    assert [each["deviceId"] for each in found["devices"]] == ["b-1", "b-2"]
+    found = (await idle_api.client.get("/devices", params={"prefix": "ü"})).json()
+    assert [each["deviceId"] for each in found["devices"]] == ["ü-1"]

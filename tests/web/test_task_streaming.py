@@ -1,0 +1,85 @@
+"""The task document is streamed: in pieces, in order, and cut off where it can't go on."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from metercast.domain.task import DeviceCommand
+from metercast.store.errors import StoreUnavailable
+from tests.web.conftest import Api
+
+TOMORROW = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+
+
+async def _large(api: Api, count: int) -> str:
+    ids = [f"meter-{number:05}" for number in range(count)]
+    task_id: str = (await api.submit(*ids, allowUnknown=True, scheduledAt=TOMORROW)).json()["taskId"]
+    return task_id
+
+
+async def test_a_large_task_comes_in_pieces_and_whole(socket_api: Api) -> None:
+    task_id = await _large(socket_api, 20_000)
+    pieces = []
+    async with socket_api.client.stream("GET", f"/tasks/{task_id}") as response:
+        assert response.headers["content-type"] == "application/json"
+        assert "content-length" not in response.headers
+        async for piece in response.aiter_raw():
+            pieces.append(piece)
+    assert len(pieces) > 10
+    document = httpx.Response(200, content=b"".join(pieces)).json()
+    assert document["counts"]["total"] == len(document["devices"]) == 20_000
+    assert [each["deviceId"] for each in document["devices"]] == [f"meter-{number:05}" for number in range(20_000)]
+
+
+async def test_what_breaks_off_is_no_valid_answer(socket_api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    task_id = await _large(socket_api, 3_000)
+    stream = socket_api.parts.store.stream_devices
+
+    async def breaking(task_id: str) -> AsyncIterator[list[DeviceCommand]]:
+        buckets = 0
+        async for bucket in stream(task_id):
+            if buckets == 3:
+                raise StoreUnavailable("the disk is gone")
+            buckets += 1
+            yield bucket
+
+    monkeypatch.setattr(socket_api.parts.store, "stream_devices", breaking)
+    received = b""
+    with pytest.raises(httpx.RemoteProtocolError):
+        async with socket_api.client.stream("GET", f"/tasks/{task_id}") as response:
+            async for piece in response.aiter_raw():
+                received += piece
+    assert b"meter-01499" in received
+    assert not received.endswith(b"]}")
+    monkeypatch.undo()
+    assert len((await socket_api.client.get(f"/tasks/{task_id}")).json()["devices"]) == 3_000
+
+
+async def test_a_client_that_goes_away_stops_the_reading(socket_api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    task_id = await _large(socket_api, 2_000)
+    stopped = asyncio.Event()
+
+    async def endless(task_id: str) -> AsyncIterator[list[Any]]:
+        try:
+            while True:
+                yield [{"deviceId": "x" * 1000}] * 100
+                await asyncio.sleep(0)
+        finally:
+            stopped.set()
+
+    monkeypatch.setattr(socket_api.parts.store, "stream_devices", endless)
+    async with socket_api.client.stream("GET", f"/tasks/{task_id}") as response:
+        async for _ in response.aiter_raw():
+            break
+    await asyncio.wait_for(stopped.wait(), 30)
+
+
+async def test_without_devices_it_is_one_small_answer(socket_api: Api) -> None:
+    task_id = await _large(socket_api, 1_000)
+    response = await socket_api.client.get(f"/tasks/{task_id}?devices=false")
+    assert int(response.headers["content-length"]) < 1_000
+    assert "devices" not in response.json()
