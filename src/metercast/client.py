@@ -1,0 +1,275 @@
+"""A client of the HTTP API, for the command line and the demo. Documents come and go as plain JSON values."""
+
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote, urlsplit
+
+import httpx
+import msgspec
+
+Json = dict[str, Any]
+Query = Mapping[str, str | int | None]
+
+TIMEOUT_SECONDS = 60.0
+CSV = "text/csv"
+NDJSON = "application/x-ndjson"
+_SHOWN = 200
+
+
+class ApiError(Exception):
+    """A call did not come to its answer; the text is one line for people."""
+
+
+class Refused(ApiError):
+    """The server said no. `document` is its problem document, empty where it sent none."""
+
+    def __init__(self, status: int, detail: str, document: Json) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.document = document
+
+
+class NotReached(ApiError):
+    """There was no answer: refused, unknown host, TLS, timeout."""
+
+
+class NotUnderstood(ApiError):
+    """Something answered that is no Metercast."""
+
+
+class Api:
+    """One server. Use it as an async context manager.
+
+    `key` is an API key, `ca_file` the certificates to trust in place of the system's. ValueError for a URL that is
+    none, and for a key that would travel unencrypted to another machine unless `allow_http`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str | None = None,
+        *,
+        ca_file: Path | None = None,
+        allow_http: bool = False,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+    ) -> None:
+        local = _check_url(url, may_send_key=key is None or allow_http)
+        self.url = url.rstrip("/")
+        self._timeout_seconds = timeout_seconds
+        headers = {"Accept": "application/json"}
+        if key is not None:
+            if not (key.isascii() and key.isprintable()):
+                raise ValueError("the API key holds characters that no key has")
+            headers["Authorization"] = f"Bearer {key}"
+        self._http = httpx.AsyncClient(
+            headers=headers,
+            timeout=timeout_seconds,
+            verify=_trust(ca_file) if url.startswith("https") else False,
+            trust_env=not local,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._http.aclose()
+
+    # Tasks
+
+    async def submit(self, document: Json, idempotency_key: str | None = None) -> Json:
+        """The new task, without its devices."""
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        return await self._call("POST", "/tasks", body=document, headers=headers)
+
+    async def act(self, task_id: str, action: str) -> Json:
+        """cancel, pause, resume or retry-failed; the task as it is then, or the new one."""
+        return await self._call("POST", f"/tasks/{encoded(task_id)}/{action}")
+
+    async def tasks(self, query: Query) -> Json:
+        """A page: `tasks` and `nextCursor`."""
+        return await self._call("GET", "/tasks", query=query)
+
+    async def task(self, task_id: str) -> Json:
+        """Without its devices."""
+        return await self._call("GET", f"/tasks/{encoded(task_id)}", query={"devices": "false"})
+
+    async def stream_task(self, task_id: str) -> AsyncIterator[bytes]:
+        """The whole document as the server sends it, piece by piece."""
+        try:
+            async with self._http.stream("GET", f"{self.url}/tasks/{encoded(task_id)}") as response:
+                if response.status_code != 200:
+                    _answer(response.status_code, await response.aread(), self.url)
+                async for piece in response.aiter_bytes():
+                    yield piece
+        except httpx.HTTPError as error:
+            raise self._not_reached(error) from error
+
+    async def errors(self, task_id: str) -> list[Json]:
+        """`commandStatus`, `error` and how many `devices`, most first."""
+        errors: list[Json] = (await self._call("GET", f"/tasks/{encoded(task_id)}/errors"))["errors"]
+        return errors
+
+    async def task_devices(self, task_id: str, query: Query) -> AsyncIterator[Json]:
+        """Every device of the task that the query asks for, page by page."""
+        async for each in self._pages(f"/tasks/{encoded(task_id)}/devices", query, "devices"):
+            yield each
+
+    async def task_device(self, task_id: str, device_id: str) -> Json:
+        """With its attempts and its result."""
+        return await self._call("GET", f"/tasks/{encoded(task_id)}/devices/{encoded(device_id)}")
+
+    # Devices
+
+    async def put_device(self, device_id: str, record: Json) -> Json:
+        return await self._call("PUT", f"/devices/{encoded(device_id)}", body=record)
+
+    async def device(self, device_id: str) -> Json:
+        return await self._call("GET", f"/devices/{encoded(device_id)}")
+
+    async def devices(self, query: Query) -> AsyncIterator[Json]:
+        async for each in self._pages("/devices", query, "devices"):
+            yield each
+
+    async def delete_device(self, device_id: str) -> None:
+        await self._call("DELETE", f"/devices/{encoded(device_id)}")
+
+    async def import_devices(self, lines: bytes, media_type: str) -> Json:
+        """All of them or none: `lines`, `created`, `updated`. Refused names the lines that will not do."""
+        return await self._call("POST", "/devices/import", content=lines, headers={"Content-Type": media_type})
+
+    # Keys
+
+    async def create_key(self, name: str, role: str) -> Json:
+        """`key` is the key itself, this once."""
+        return await self._call("POST", "/keys", body={"name": name, "role": role})
+
+    async def keys(self) -> list[Json]:
+        keys: list[Json] = (await self._call("GET", "/keys"))["keys"]
+        return keys
+
+    async def revoke_key(self, key_id: str) -> Json:
+        return await self._call("DELETE", f"/keys/{encoded(key_id)}")
+
+    async def ready(self) -> None:
+        """Raises NotReached or Refused where the server is not ready for work."""
+        await self._call("GET", "/readyz")
+
+    # The calls themselves
+
+    async def _pages(self, path: str, query: Query, field: str) -> AsyncIterator[Json]:
+        page = await self._call("GET", path, query=query)
+        while True:
+            for each in page[field]:
+                yield each
+            if page["nextCursor"] is None:
+                return
+            page = await self._call("GET", path, query={**query, "cursor": page["nextCursor"]})
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query | None = None,
+        body: Json | None = None,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Json:
+        sent = dict(headers or {})
+        if body is not None:
+            content = msgspec.json.encode(body)
+            sent["Content-Type"] = "application/json"
+        try:
+            response = await self._http.request(
+                method, self.url + path, params=_given(query), content=content, headers=sent
+            )
+        except (httpx.HTTPError, OSError) as error:
+            raise self._not_reached(error) from error
+        if response.status_code == 204:
+            return {}
+        return _answer(response.status_code, response.content, self.url)
+
+    def _not_reached(self, error: Exception) -> NotReached:
+        if isinstance(error, httpx.TimeoutException):
+            return NotReached(f"no answer from {self.url} within {self._timeout_seconds:g} s")
+        if isinstance(error, httpx.ConnectError | OSError):
+            return NotReached(f"cannot connect to {self.url}: {_reason(error)}")
+        return NotReached(f"the connection to {self.url} broke off: {_reason(error)}")
+
+
+def encoded(identifier: str) -> str:
+    """An id as one segment of a path; ValueError where it is not printable text."""
+    if not identifier or not identifier.isprintable():
+        raise ValueError(f"no id: {identifier[:_SHOWN]!r}")
+    # A segment of dots would be taken for a step in the path.
+    return quote(identifier, safe="") if identifier.strip(".") else identifier.replace(".", "%2E")
+
+
+def _check_url(url: str, *, may_send_key: bool) -> bool:
+    """Whether the server is on this machine."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise ValueError(f"{url[:_SHOWN]!r} is no URL: {error}") from None
+    if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
+        raise ValueError(f"{url[:_SHOWN]!r} is no server's URL, as in http://127.0.0.1:8080")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("the server's URL must not hold a user or a password")
+    local = _is_loopback(host)
+    if parts.scheme == "http" and not local and not may_send_key:
+        raise ValueError(f"the API key would go to {host} unencrypted: use https, or allow it with --allow-http")
+    return local
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _trust(ca_file: Path | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+    except (OSError, ssl.SSLError) as error:
+        raise ValueError(f"cannot use the certificates in {ca_file}: {error}") from None
+
+
+def _given(query: Query | None) -> dict[str, str | int]:
+    return {name: value for name, value in (query or {}).items() if value is not None}
+
+
+def _answer(status: int, content: bytes, url: str) -> Json:
+    try:
+        document = msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        document = None
+    if not isinstance(document, dict):
+        raise NotUnderstood(f"{url} answered {status}, and not as Metercast does: is it the right address?")
+    if status >= 400:
+        raise Refused(status, str(document.get("detail") or document.get("title") or f"status {status}"), document)
+    return document
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost reason that says anything, in one line."""
+    reasons: list[BaseException] = []
+    seen: BaseException | None = error
+    while seen is not None and len(reasons) < 10:
+        reasons.append(seen)
+        seen = seen.__cause__ or seen.__context__
+    for each in reversed(reasons):
+        if isinstance(each, ssl.SSLCertVerificationError):
+            return f"TLS: {each.verify_message}"
+        if isinstance(each, ssl.SSLError):
+            return f"TLS: {each.reason or each}"
+        if isinstance(each, OSError) and each.strerror:
+            return each.strerror
+    return " ".join(str(error).split())[:_SHOWN] or type(error).__name__
