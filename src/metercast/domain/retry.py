@@ -7,7 +7,7 @@ import msgspec
 
 from metercast.domain.outcome import Outcome, OutcomeKind, Phase
 from metercast.domain.states import DeviceEvent
-from metercast.domain.words import ErrorClass, ErrorWord
+from metercast.domain.words import FOUND_BY_READING, ErrorClass, ErrorWord
 
 # Meters lock out: after this many unanswered or refused AARQs in a row nothing more is tried (catalogue 2.9).
 MAX_ASSOCIATION_FAILURES = 2
@@ -94,7 +94,9 @@ def decide(
     verify_first = (verifying or ambiguous) and resend is not Resend.SAFE
 
     if error.error_class is ErrorClass.PERMANENT:
-        return Decision(DeviceEvent.FAIL, error, used)
+        # This session sent no change and did not find out what the earlier one did.
+        unseen = verifying and outcome.phase is not Phase.CHANGING and error not in FOUND_BY_READING
+        return Decision(DeviceEvent.FAIL, ErrorWord.OUTCOME_UNKNOWN if unseen else error, used)
     if ambiguous and resend is Resend.NEVER and not can_read_back:
         return Decision(DeviceEvent.FAIL, ErrorWord.OUTCOME_UNKNOWN, used)
     exhausted = not before and (used >= policy.max_attempts or failures >= MAX_ASSOCIATION_FAILURES)

@@ -99,3 +99,6 @@ ERROR_CLASSES: dict[ErrorWord, ErrorClass] = {
 
 # A late result may correct a device only where one of these words says that its end was a guess.
 CORRECTABLE = frozenset({ErrorWord.TIMEOUT, ErrorWord.CONNECTION_LOST, ErrorWord.OUTCOME_UNKNOWN})
+
+# Permanent words that say what the meter's own answer shows: a session that ends with one of them has read the meter.
+FOUND_BY_READING = frozenset({ErrorWord.VERIFICATION_FAILED, ErrorWord.NOT_SWITCHABLE})
