@@ -4,10 +4,13 @@ from typing import Any
 
 import pytest
 from tests.commands.calendars import set_tou
-from tests.driver.support import MemoryCounterStore, driver, execute, meter_of
+from tests.driver.support import QUICK, MemoryCounterStore, driver, execute, meter_of
 
 from metercast.domain.outcome import How, Phase
 from metercast.domain.words import ErrorWord
+from metercast.driver.counters import InvocationCounters
+from metercast.driver.dlms import DlmsDriver
+from metercast.driver.transport import TcpConnector
 from metercast.simulator.log import AssociationEstablished, AssociationReleased, ServiceAnswered, SessionOpened
 from metercast.simulator.population import Population
 from metercast.simulator.simulator import Simulator
@@ -77,6 +80,19 @@ async def test_small_pdus_make_blocks_both_ways() -> None:
         assert outcome.how is How.DONE, outcome.detail
         outcome = await execute(meter, "GET_TOU", {"which": "active"}, by=by)
         assert len(outcome.result["active"]["seasons"]) == 12
+
+
+async def test_counters_are_reserved_while_blocks_go_out() -> None:
+    """One service of more APDUs than a reserved block holds."""
+    async with Simulator(Population.build(1, security="hls-gmac", max_pdu=96)) as simulator:
+        (document,) = simulator.device_records()
+        store = MemoryCounterStore()
+        by = DlmsDriver(TcpConnector(), InvocationCounters(store, block=16), QUICK)
+        schedule = [{"start": f"{hour:02}:00:00", "selector": hour} for hour in range(24)]
+        days = [{"id": number, "schedule": schedule} for number in range(1, 25)]
+        outcome = await execute(meter_of(document), "SET_TOU", set_tou("none", days=days), by=by)
+        assert outcome.how is How.DONE, outcome.detail
+        assert len(store.reserved) > 20
 
 
 @pytest.mark.parametrize("second", ["close", "wait"])

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from tests.commands.calendars import set_tou
 from tests.driver.support import QUICK, MemoryCounterStore, driver, execute, meter_of
+from tests.driver.transports import Played, framed
 
 from metercast.domain.outcome import How, Phase
 from metercast.domain.words import ErrorWord
@@ -115,3 +116,28 @@ async def test_a_meter_that_stays_silent_is_asked_twice_at_most() -> None:
         assert outcome.detail is not None
         assert "the counter could not be read" in outcome.detail
         assert len([event for event in simulator.events if isinstance(event, SessionOpened)]) == 2
+
+
+async def test_a_meter_that_is_never_content_is_asked_twice() -> None:
+    """Each time it says that the counter is wrong, and tells one that is further on."""
+    aare = "6129a109060760857405080101a203020100a305a103020100be10040e0800065f1f040000501f01f40007"
+    public = framed(aare, "c401c10006000003e8", "6303800100")
+    complaint = framed("d80206000003e9", client=1)
+    connector = Played(complaint, public, complaint, public, complaint)
+    document = next(population().device_records({"meter-0001": ("127.0.0.1", 4059)}))
+    store = MemoryCounterStore()
+    outcome = await execute(meter_of(document), by=driver(connector, store))
+    assert (outcome.error, outcome.phase) == (ErrorWord.INVOCATION_COUNTER_ERROR, Phase.ASSOCIATING)
+    assert len(connector.transports) == 3
+    assert [first for first, _ in store.reserved] == [1, 1001]
+
+
+async def test_where_the_public_client_is_refused_the_complaint_itself_tells() -> None:
+    refused = framed("6117a109060760857405080101a203020101a305a103020101")
+    complaint = framed("d80206000003e9", client=1)
+    connector = Played(complaint, refused, complaint)
+    document = next(population().device_records({"meter-0001": ("127.0.0.1", 4059)}))
+    store = MemoryCounterStore()
+    await execute(meter_of(document), by=driver(connector, store))
+    assert len(connector.transports) == 3
+    assert [first for first, _ in store.reserved] == [1, 1001]

@@ -10,6 +10,7 @@ from tests.driver.support import ScriptedCheckpoint, command, driver, execute, m
 from tests.driver.transports import PLAIN_METER, Failing
 
 from metercast.commands.contract import CommandType, MeterSession
+from metercast.commands.plain import plain
 from metercast.dlms.cosem import CosemMethod
 from metercast.dlms.data import Data
 from metercast.dlms.logical_name import LogicalName
@@ -19,6 +20,7 @@ from metercast.domain.outcome import How, Outcome, OutcomeKind, Phase
 from metercast.domain.retry import Resend
 from metercast.domain.words import ErrorWord
 from metercast.driver.contract import Command
+from metercast.driver.identity import LOGICAL_DEVICE_NAME
 from metercast.driver.noop import NoopDriver
 from metercast.driver.timeouts import Timeouts
 from metercast.simulator.log import AssociationReleased, SessionOpened
@@ -188,7 +190,7 @@ async def test_sleeping_ends_with_the_session() -> None:
         # A pause longer than the silence allowed is no silence of the meter.
         async def short(session: MeterSession, parameters: Nothing) -> Outcome:
             await session.sleep(0.12)
-            return Outcome.done()
+            return Outcome.done(plain(await session.get(LOGICAL_DEVICE_NAME)))
 
         by = driver(timeouts=Timeouts(progress=0.05, session=5))
         assert (await by.execute(command_that(short), meter_of(document), ScriptedCheckpoint())).how is How.DONE

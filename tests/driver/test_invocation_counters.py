@@ -89,6 +89,29 @@ async def test_a_store_that_says_no() -> None:
     assert (await counters.counter(NAME)).next() == 1
 
 
+async def test_reservations_that_end_in_another_order_never_lower() -> None:
+    store = MemoryCounterStore()
+    counters = InvocationCounters(store, block=100)
+    counter = await counters.counter(NAME)
+    held: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    reserve = store.reserve_counters
+
+    async def slowly(name: CounterName, count: int, at_least: int = 0) -> int:
+        first = await reserve(name, count, at_least)
+        await held
+        return first
+
+    store.reserve_counters = slowly  # type: ignore[method-assign]
+    late = asyncio.create_task(counters.refill(counter))
+    await asyncio.sleep(0)
+    store.reserve_counters = reserve  # type: ignore[method-assign]
+    await counters.refill(counter)
+    assert counter.next() == 201
+    held.set_result(None)
+    await late
+    assert counter.next() == 202
+
+
 def test_blocks_hold_what_a_session_needs_at_least() -> None:
     with pytest.raises(ValueError, match="at least 16"):
         InvocationCounters(MemoryCounterStore(), block=15)
