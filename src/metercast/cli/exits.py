@@ -10,6 +10,7 @@ PARTIAL = 10  # a task that was followed to its end: some devices failed,
 NONE_SUCCEEDED = 11  # all did,
 CANCELLED = 12  # or it was cancelled
 INTERRUPTED = 130
+TERMINATED = 143
 
 _OF_OUTCOME = {"SUCCEEDED": OK, "PARTIAL": PARTIAL, "FAILED": NONE_SUCCEEDED, "CANCELLED": CANCELLED}
 

@@ -17,10 +17,15 @@ def write(text: str = "") -> None:
 
 def write_json(value: Any) -> None:
     """One document, indented where a person reads it, else on one line."""
-    text = msgspec.json.encode(value)
-    if sys.stdout.isatty():
-        text = msgspec.json.format(text, indent=2)
-    write(text.decode())
+    if not sys.stdout.isatty():
+        write_line(value)
+        return
+    write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def write_line(value: Any) -> None:
+    """One document on one line, wherever it goes."""
+    write(msgspec.json.encode(value).decode())
 
 
 def shown(value: Any) -> str:
@@ -59,10 +64,14 @@ def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def counts_text(counts: Json) -> str:
-    """As in `200 devices: 194 success, 6 failed`; states without a device are left out."""
+    """As in `200 devices: 194 success, 6 failed`."""
     number = counts["total"]
-    parts = [f"{counts[name]} {name}" for name in (*ENDINGS, "sent", "pending") if counts[name]]
-    return f"{number} device{'' if number == 1 else 's'}: {', '.join(parts)}"
+    return f"{number} device{'' if number == 1 else 's'}: {states_text(counts)}"
+
+
+def states_text(counts: Json) -> str:
+    """As in `194 success, 6 failed`; states without a device are left out."""
+    return ", ".join(f"{counts[name]} {name}" for name in (*ENDINGS, "sent", "pending") if counts[name])
 
 
 def ended(counts: Json) -> int:

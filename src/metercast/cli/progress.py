@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, TextIO
 
-from metercast.cli.output import Json, counts_text, ended, errors_text, shown
+from metercast.cli.output import Json, ended, errors_text, shown, states_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -52,9 +52,11 @@ class Progress(NamedTuple):
 
     @property
     def eta(self) -> float | None:
-        """Seconds to the end at this rate; None where nobody can tell."""
-        left = self.counts["pending"] + self.counts["sent"]
-        return left / self.rate if left and self.rate > 0 else None
+        """Seconds at this rate until every device was tried; None where nobody can tell. What waits for another
+        attempt is left out: when that ends is not a matter of speed."""
+        waiting = sum(each["devices"] for each in self.errors if each["commandStatus"] == "PENDING")
+        left = self.counts["pending"] + self.counts["sent"] - waiting
+        return max(left / self.rate, 1.0) if left > 0 and self.rate > 0 else None
 
     @property
     def pace(self) -> str:
@@ -114,7 +116,8 @@ class LineDisplay(_Plain):
             if state == shown_state or early:
                 return
         self._last = (progress.elapsed, state)
-        parts = [f"{progress.task['status']} {progress.done}/{progress.counts['total']}", counts_text(progress.counts)]
+        counts = progress.counts
+        parts = [f"{progress.task['status']} {progress.done} of {counts['total']}: {states_text(counts)}"]
         if progress.task["outcome"] is None and progress.pace:
             parts.append(progress.pace)
         if progress.errors:
@@ -187,15 +190,16 @@ def _bar(progress: Progress) -> "RenderableType":
     task, counts = progress.task, progress.counts
     head = Table.grid(padding=(0, 1))
     head.add_row(
-        Text(f"{task['commandType']} {task['status']}"),
-        ProgressBar(total=counts["total"], completed=progress.done, width=40),
-        Text(f"{progress.done}/{counts['total']}"),
-        Text(f"{progress.pace or duration(progress.elapsed)}"),
+        Text(f"{task['commandType']} {task['status']}", no_wrap=True),
+        ProgressBar(total=counts["total"], completed=progress.done, width=30),
+        Text(f"{progress.done}/{counts['total']}", no_wrap=True),
     )
     lines = Text()
     for name, style in (("success", "green"), ("failed", "red"), ("cancelled", "yellow"), ("sent", "cyan")):
         lines.append(f"{counts[name]} {name}   ", style=style if counts[name] else "dim")
-    lines.append(f"{counts['pending']} pending")
+    lines.append(f"{counts['pending']} pending\n{duration(progress.elapsed)}")
+    if progress.pace:
+        lines.append(f", {progress.pace}")
     errors = [
         Text(
             f"  {shown(each['error'])} {each['devices']}"

@@ -2,6 +2,8 @@
 
 import asyncio
 import sys
+from types import TracebackType
+from typing import Self
 
 import click
 
@@ -33,6 +35,21 @@ def watch(*, task_id: str, server: Server, as_json: bool) -> int:
                 return await follow(api, task_id, display)
 
     return exits.of_outcome(asyncio.run(call())["outcome"])
+
+
+class Quiet:
+    """Shows nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def show(self, progress: Progress) -> None: ...
+
+    def note(self, text: str) -> None: ...
 
 
 async def follow(api: Api, task_id: str, display: Display) -> Json:
