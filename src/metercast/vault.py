@@ -82,7 +82,7 @@ _encode = msgspec.json.Encoder().encode
 
 def parse_master_key(text: bytes, where: str) -> bytes:
     """32 octets from hex, base64 or as they are; VaultError names `where` and never the key."""
-    if len(text) == KEY_OCTETS:
+    if len(text) == KEY_OCTETS and not (text.isascii() and text.decode().isprintable()):
         return text
     stripped = text.strip()
     try:

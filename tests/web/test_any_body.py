@@ -2,13 +2,14 @@
 
 import json
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.web.conftest import Api
 
 from metercast.commands.registry import COMMANDS
-from tests.web.conftest import Api
 
 ANY = st.recursive(
     st.none()
@@ -133,5 +134,5 @@ async def test_any_query(idle_api: Api, path: str, pairs: list[tuple[str, str]])
     if not tasks:
         await idle_api.submit("m-1", allowUnknown=True)
         tasks = (await idle_api.client.get("/tasks")).json()["tasks"]
-    response = await idle_api.client.get(path.format(task=tasks[0]["taskId"]), params=pairs)
+    response = await idle_api.client.get(path.format(task=tasks[0]["taskId"]), params=urlencode(pairs))
     assert response.status_code in (200, 422), response.text

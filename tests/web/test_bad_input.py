@@ -7,9 +7,9 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.web.conftest import Api, open_api, open_socket_api
 
 from metercast.config import Config
-from tests.web.conftest import Api, open_api, open_socket_api
 
 TASK: dict[str, Any] = {"commandId": "c", "commandType": "READ_CLOCK", "devices": ["m-1"]}
 

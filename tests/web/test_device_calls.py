@@ -5,10 +5,10 @@ import json
 from typing import Any
 
 import pytest
+from tests.web.conftest import Api
 
 from metercast.domain.meter import AssociationSecrets, Secrets
 from metercast.web import examples
-from tests.web.conftest import Api
 
 KEY_A, KEY_B, KEY_C = "A0" * 16, "B1" * 16, "C2" * 16
 

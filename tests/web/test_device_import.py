@@ -7,11 +7,11 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.web.conftest import Api, open_api
 
 from metercast.config import Config
 from metercast.domain.meter import AssociationSecrets
 from metercast.engine.import_formats import COLUMNS, MAX_LINE
-from tests.web.conftest import Api, open_api
 
 CSV = "text/csv"
 NDJSON = "application/x-ndjson"

@@ -5,12 +5,12 @@ import sqlite3
 from dataclasses import replace
 
 import pytest
+from tests.web.conftest import Api, open_api
 
 from metercast.config import Config
 from metercast.store.keys import Role
 from metercast.web.app import ROUTES
 from metercast.web.openapi import call_of
-from tests.web.conftest import Api, open_api
 
 READ = [
     ("GET", "/tasks"),

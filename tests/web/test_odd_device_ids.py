@@ -4,7 +4,6 @@ import asyncio
 from urllib.parse import quote
 
 import pytest
-
 from tests.web.conftest import Api
 
 IDS = [

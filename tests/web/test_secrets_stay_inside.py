@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import structlog
+from tests.web.conftest import Api
 
 from metercast import logs
-from tests.web.conftest import Api
 
 PASSWORD = "correct-horse-battery"
 ENCRYPTION_KEY = "0123456789ABCDEFFEDCBA9876543210"
@@ -47,6 +47,10 @@ def log_text() -> Iterator[io.StringIO]:
     root.setLevel(level)
     for name, each in levels.items():
         logging.getLogger(name).setLevel(each)
+
+
+def _files(directory: Path) -> list[tuple[Path, bytes]]:
+    return [(path, path.read_bytes()) for path in directory.rglob("*")]
 
 
 def _forms(secret: str) -> list[bytes]:
@@ -92,12 +96,11 @@ async def test_secrets_are_nowhere(log_text: io.StringIO, socket_api: Api, tmp_p
     assert "device.put" in seen
     for secret in SECRETS:
         assert secret not in seen
-        for path in tmp_path.rglob("*"):
-            content = path.read_bytes()
+        for path, content in _files(tmp_path):
             for form in _forms(secret):
                 assert form not in content, path
     stored = await socket_api.parts.store.get_device("m-1")
-    assert ENCRYPTION_KEY == socket_api.parts.vault.open(stored).secrets["management"].encryption_key
+    assert socket_api.parts.vault.open(stored).secrets["management"].encryption_key == ENCRYPTION_KEY
 
 
 async def test_api_keys_are_nowhere(log_text: io.StringIO, socket_api: Api, tmp_path: Path) -> None:
@@ -107,8 +110,7 @@ async def test_api_keys_are_nowhere(log_text: io.StringIO, socket_api: Api, tmp_
     assert key not in "".join(response.text for response in responses) + log_text.getvalue()
     admin = (tmp_path / "admin.key").read_text().strip()
     assert admin not in log_text.getvalue()
-    for path in tmp_path.rglob("*"):
-        content = path.read_bytes()
+    for path, content in _files(tmp_path):
         assert key.encode() not in content, path
         assert (admin.encode() in content) == (path.name == "admin.key"), path
 

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from tests.web.conftest import Api
 
 from metercast.store.keys import Role
-from tests.web.conftest import Api
 
 
 def _later(**delta: int) -> str:
@@ -185,8 +185,7 @@ class TestIdempotency:
         first = await api.submit("m-1", headers=key, expiresAt=expires)
         await api.ended(first.json()["taskId"])
         assert (await api.client.delete("/devices/m-1")).status_code == 204
-        while datetime.now(UTC) < datetime.fromisoformat(expires):
-            await asyncio.sleep(0.05)
+        await asyncio.sleep((datetime.fromisoformat(expires) - datetime.now(UTC)).total_seconds())
         second = await api.submit("m-1", headers=key, expiresAt=expires)
         assert (second.status_code, second.json()["taskId"]) == (201, first.json()["taskId"])
 

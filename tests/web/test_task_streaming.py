@@ -7,10 +7,10 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.web.conftest import Api
 
 from metercast.domain.task import DeviceCommand
 from metercast.store.errors import StoreUnavailable
-from tests.web.conftest import Api
 
 TOMORROW = (datetime.now(UTC) + timedelta(days=1)).isoformat()
 
@@ -19,6 +19,12 @@ async def _large(api: Api, count: int) -> str:
     ids = [f"meter-{number:05}" for number in range(count)]
     task_id: str = (await api.submit(*ids, allowUnknown=True, scheduledAt=TOMORROW)).json()["taskId"]
     return task_id
+
+
+async def _receive(api: Api, task_id: str, into: bytearray) -> None:
+    async with api.client.stream("GET", f"/tasks/{task_id}") as response:
+        async for piece in response.aiter_raw():
+            into += piece
 
 
 async def test_a_large_task_comes_in_pieces_and_whole(socket_api: Api) -> None:
@@ -48,11 +54,9 @@ async def test_what_breaks_off_is_no_valid_answer(socket_api: Api, monkeypatch: 
             yield bucket
 
     monkeypatch.setattr(socket_api.parts.store, "stream_devices", breaking)
-    received = b""
+    received = bytearray()
     with pytest.raises(httpx.RemoteProtocolError):
-        async with socket_api.client.stream("GET", f"/tasks/{task_id}") as response:
-            async for piece in response.aiter_raw():
-                received += piece
+        await _receive(socket_api, task_id, received)
     assert b"meter-01499" in received
     assert not received.endswith(b"]}")
     monkeypatch.undo()

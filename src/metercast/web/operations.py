@@ -71,7 +71,7 @@ async def metrics(request: HttpRequest) -> Response[bytes]:
 )
 async def schema(request: HttpRequest) -> Response[Any]:
     if HTML in request.headers.get("accept", ""):
-        return Response(request.app.state.reference, media_type=f"{HTML}; charset=utf-8")
+        return Response(request.app.state.reference, media_type=HTML)
     return Response(request.app.state.openapi, media_type=JSON)
 
 

@@ -125,7 +125,7 @@ class ErrorLine(msgspec.Struct, frozen=True, rename="camel"):
         )
     ),
 )
-async def submit(request: HttpRequest) -> Response[bytes]:
+async def submit_task(request: HttpRequest) -> Response[bytes]:
     asked = await read_json(request, SubmitRequest)
     return _created(await service_of(request).submit(asked, caller_of(request), _idempotency_key(request)))
 
@@ -145,7 +145,7 @@ async def submit(request: HttpRequest) -> Response[bytes]:
         )
     ),
 )
-async def retry_failed(request: HttpRequest) -> Response[bytes]:
+async def retry_failed_devices(request: HttpRequest) -> Response[bytes]:
     await read_nothing(request)
     task_id = path_id(request, "task_id")
     return _created(await service_of(request).retry_failed(task_id, caller_of(request), _idempotency_key(request)))
@@ -165,7 +165,7 @@ async def retry_failed(request: HttpRequest) -> Response[bytes]:
         )
     ),
 )
-async def cancel(request: HttpRequest) -> Response[bytes]:
+async def cancel_task(request: HttpRequest) -> Response[bytes]:
     await read_nothing(request)
     return answer(await service_of(request).cancel(path_id(request, "task_id"), caller_of(request)))
 
@@ -184,7 +184,7 @@ async def cancel(request: HttpRequest) -> Response[bytes]:
         )
     ),
 )
-async def pause(request: HttpRequest) -> Response[bytes]:
+async def pause_task(request: HttpRequest) -> Response[bytes]:
     await read_nothing(request)
     return answer(await service_of(request).pause(path_id(request, "task_id"), caller_of(request)))
 
@@ -202,7 +202,7 @@ async def pause(request: HttpRequest) -> Response[bytes]:
         )
     ),
 )
-async def resume(request: HttpRequest) -> Response[bytes]:
+async def resume_task(request: HttpRequest) -> Response[bytes]:
     await read_nothing(request)
     return answer(await service_of(request).resume(path_id(request, "task_id"), caller_of(request)))
 
@@ -220,7 +220,7 @@ async def resume(request: HttpRequest) -> Response[bytes]:
         )
     ),
 )
-async def find(request: HttpRequest) -> Response[bytes]:
+async def find_tasks(request: HttpRequest) -> Response[bytes]:
     asked = read_query(request, TaskFilter)
     page = await service_of(request).tasks(asked.query, asked.limit, asked.cursor or None)
     return answer(TaskPage(page.items, page.next_cursor))
@@ -241,7 +241,7 @@ async def find(request: HttpRequest) -> Response[bytes]:
         )
     ),
 )
-async def read(request: HttpRequest) -> Response[Any]:
+async def read_task(request: HttpRequest) -> Response[Any]:
     asked = read_query(request, DocumentOptions)
     service = service_of(request)
     task = await service.task(path_id(request, "task_id"))
@@ -261,7 +261,7 @@ async def read(request: HttpRequest) -> Response[Any]:
         )
     ),
 )
-async def find_devices(request: HttpRequest) -> Response[bytes]:
+async def find_task_devices(request: HttpRequest) -> Response[bytes]:
     asked = read_query(request, DeviceFilter)
     task_id = path_id(request, "task_id")
     page = await service_of(request).devices(task_id, asked.query, asked.limit, asked.cursor or None)
@@ -282,7 +282,7 @@ async def find_devices(request: HttpRequest) -> Response[bytes]:
         )
     ),
 )
-async def read_device(request: HttpRequest) -> Response[bytes]:
+async def read_task_device(request: HttpRequest) -> Response[bytes]:
     return answer(await service_of(request).device(path_id(request, "task_id"), path_id(request, "device_id")))
 
 
@@ -298,7 +298,7 @@ async def read_device(request: HttpRequest) -> Response[bytes]:
         )
     ),
 )
-async def read_errors(request: HttpRequest) -> Response[bytes]:
+async def read_task_errors(request: HttpRequest) -> Response[bytes]:
     counts = await service_of(request).errors(path_id(request, "task_id"))
     return answer(ErrorSummary([ErrorLine.of(each) for each in counts]))
 
@@ -325,4 +325,15 @@ async def _document(service: Service, task: Task) -> AsyncIterator[bytes]:
 
 _encode = msgspec.json.Encoder().encode
 
-ROUTES = [submit, find, read, cancel, pause, resume, retry_failed, read_errors, find_devices, read_device]
+ROUTES = [
+    submit_task,
+    find_tasks,
+    read_task,
+    cancel_task,
+    pause_task,
+    resume_task,
+    retry_failed_devices,
+    read_task_errors,
+    find_task_devices,
+    read_task_device,
+]
