@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 from tests.driver.support import QUICK, driver, execute, meter_of
+from tests.driver.test_sessions_with_played_bytes import AARE, CLOCK, RLRE
+from tests.driver.transports import framed
 
 from metercast.domain.meter import Connection, Meter, MeterRecord
 from metercast.domain.outcome import Phase
@@ -14,11 +16,10 @@ from metercast.driver.errors import PeerClosed, TimedOut
 from metercast.driver.timeouts import Timeouts
 from metercast.driver.transport import MAX_BUFFERED, TcpConnector, TcpTransport
 from metercast.simulator import faults
-from metercast.simulator.log import SessionClosed, SessionOpened
 from metercast.simulator.population import Population
 from metercast.simulator.simulator import Simulator
 
-PATIENT = Timeouts(progress=60.0)
+PATIENT = Timeouts(progress=60.0, release=60.0)
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -64,19 +65,29 @@ def open_sockets() -> int:
     return count
 
 
-@pytest.mark.parametrize("security", ["none", "hls-gmac"])
-async def test_cancelling_closes_the_socket(security: str) -> None:
-    async with Simulator(Population.build(1, security=security), keep_events=True) as simulator:  # type: ignore[arg-type]
-        (document,) = simulator.device_records()
-        await simulator.set_faults("meter-0001", (faults.NeverAnswer(),))
-        before = open_sockets()
-        session = asyncio.create_task(execute(meter_of(document), by=driver(timeouts=PATIENT)))
-        await simulator.wait_for(lambda event: isinstance(event, SessionOpened))
+@pytest.mark.parametrize("answered", range(4))
+async def test_cancelling_closes_the_socket(answered: int) -> None:
+    """While an answer to AARQ, GET or RLRQ is awaited, and at the very end."""
+    answers = framed(AARE, CLOCK, RLRE)[:answered]
+    asked = asyncio.Event()
+    gone: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for frame in answers:
+            await reader.read(1000)
+            writer.write(frame)
+        if answered < 3:
+            await reader.read(1000)
+        asked.set()
+        gone.set_result(await reader.read())
+
+    async with Peer(answer) as peer:
+        session = asyncio.create_task(execute(peer.meter, by=driver(timeouts=PATIENT)))
+        await asked.wait()
         session.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await session
-        await simulator.wait_for(lambda event: isinstance(event, SessionClosed) and event.reason == "peer")
-        assert open_sockets() <= before
+        ended = await asyncio.gather(session, return_exceptions=True)
+        assert answered == 3 or isinstance(ended[0], asyncio.CancelledError)
+        assert await asyncio.wait_for(gone, 5) == b""
 
 
 async def test_cancelling_while_it_connects_leaves_nothing() -> None:
