@@ -11,6 +11,7 @@ from metercast.engine import patience, scheduler, worker
 def short_rests(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (patience, scheduler, worker):
         monkeypatch.setattr(module, "REST_SECONDS", 0.02)
+    monkeypatch.setattr(worker, "_FLUSH_SECONDS", 0.3)
 
 
 @pytest.fixture

@@ -27,7 +27,12 @@ from metercast.store.sqlite import SqliteStore
 from metercast.store.tasks import DeviceQuery, NewTask
 
 LIMITS = WorkerLimits(
-    sessions=20, linger_seconds=0.001, lock_retry_seconds=0.02, order_retry_seconds=0.03, hold_seconds=0.1
+    sessions=20,
+    linger_seconds=0.001,
+    lock_retry_seconds=0.02,
+    order_retry_seconds=0.03,
+    hold_seconds=0.1,
+    step_aside_seconds=0.1,
 )
 FAST = RetryPolicy(max_attempts=3, initial_delay_seconds=0.01, max_delay_seconds=0.05)
 DOCUMENT = b'{"connection":{"host":"127.0.0.1"}}'

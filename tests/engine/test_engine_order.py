@@ -1,8 +1,10 @@
 """One session per meter, the order of commands of one kind, and long commands that leave room."""
 
 import asyncio
+from pathlib import Path
 
-from tests.engine.harness import Gate, Visit, World, at_once, fails, names
+import msgspec
+from tests.engine.harness import LIMITS, Gate, Visit, World, at_once, fails, names
 
 from metercast.domain.outcome import Outcome, Phase
 from metercast.domain.retry import RetryPolicy
@@ -114,16 +116,19 @@ async def test_a_command_that_is_not_superseded_waits_for_the_older_one_in_backo
     assert older.last_updated < newer.last_updated
 
 
-async def test_buckets_that_only_wait_for_older_commands_do_not_lock_these_out(world: World) -> None:
+async def test_buckets_that_only_wait_for_older_commands_do_not_lock_these_out(tmp_path: Path) -> None:
     """The worker holds fewer buckets than the newer task has, and the older one's come back from their backoff."""
-    meters = names(40)
+    world = await World.open(tmp_path, msgspec.structs.replace(LIMITS, buckets=3, hold_seconds=60.0))
+    await world.engine.start()
+    meters = names(12)
     world.driver.scripts["SYNC"] = fails(ErrorWord.TEMPORARY_FAILURE)
     await world.submit("older", meters, command="SYNC", bucket_size=1, retry=RetryPolicy(9, 0.5, 0.5))
-    await world.driver.reached(40)
+    await world.driver.reached(12)
     world.driver.scripts["SYNC"] = at_once
     await world.submit("newer", meters, command="SYNC", bucket_size=1)
-    assert (await world.final("older")).counts.success == 40
-    assert (await world.final("newer")).counts.success == 40
+    assert (await world.final("older")).counts.success == 12
+    assert (await world.final("newer")).counts.success == 12
+    await world.close()
 
 
 async def test_a_long_command_goes_on_where_its_last_session_ended(world: World) -> None:

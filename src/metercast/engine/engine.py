@@ -76,11 +76,12 @@ class Engine:
 
     async def drain(self, grace_seconds: float) -> bool:
         """Stops beginning, lets sessions end within the grace time, then cancels; whether all ended by themselves."""
-        if self._running is None:
+        if self._running is None or self._running.done():
             return True
         drained = True
         try:
-            await asyncio.wait_for(self._worker.drain(), grace_seconds)
+            async with asyncio.timeout(grace_seconds):
+                await self._worker.drain()
         except TimeoutError:
             drained = False
             log.warning("engine.drain_timeout", sessions=self.stats.sessions_in_flight)

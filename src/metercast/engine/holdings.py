@@ -16,9 +16,6 @@ from metercast.store.errors import StoreUnavailable
 
 log = structlog.get_logger()
 
-# A bucket that only waits, for channels or for meters, makes room for others and comes back after so many seconds.
-_STEP_ASIDE_SECONDS = 5.0
-
 
 class Holdings:
     """`dropped` hears of each bucket that is no longer held."""
@@ -132,7 +129,7 @@ class Holdings:
             elif not bucket.startable and not bucket.in_flight:
                 waiting = bucket  # the last in order
         if crowded and not leaving and waiting is not None:
-            leaving = [(waiting, _STEP_ASIDE_SECONDS)]
+            leaving = [(waiting, self._limits.step_aside_seconds)]
         given = await asyncio.gather(*(self._release(bucket, due) for bucket, due in leaving))
         return sum(given)
 

@@ -43,7 +43,8 @@ class Scheduler:
                 tell("scheduler", error)
                 await asyncio.sleep(REST_SECONDS)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), self._interval)
+                async with asyncio.timeout(self._interval):
+                    await self._woken.wait()
 
     async def look(self) -> None:
         """One pass."""

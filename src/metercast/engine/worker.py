@@ -85,7 +85,8 @@ class Worker:
         """Cancels the sessions that would not end, and records the results of those that did."""
         await self._pool.close()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._writer.flushed(), _FLUSH_SECONDS)
+            async with asyncio.timeout(_FLUSH_SECONDS):
+                await self._writer.flushed()
 
     async def refresh(self, task_id: str) -> None:
         """Someone changed the task: what its buckets hold of it is read again."""
@@ -189,7 +190,8 @@ class Worker:
         wake = self._holdings.next_wake
         timeout = REST_SECONDS if wake is None else min(REST_SECONDS, max(0.0, wake - time.monotonic()))
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._woken.wait(), timeout)
+            async with asyncio.timeout(timeout):
+                await self._woken.wait()
         if self._free < self._limits.sessions // 2:
             await asyncio.sleep(self._limits.linger_seconds)
         self._woken.clear()
