@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import httpx
 import pytest
 
 from metercast.app import Metercast, http_server, listen
+from metercast.commands.clock_object import Reading
 from metercast.config import Config
+from metercast.dlms.datetimes import CosemDateTime
 from metercast.domain.meter import Meter
 from metercast.domain.outcome import Outcome, Phase
 from metercast.domain.words import ErrorWord
@@ -25,10 +28,11 @@ OutcomeOf = Callable[[Command, Meter], Outcome]
 
 
 def outcome_of(command: Command, meter: Meter) -> Outcome:
-    """A meter whose id begins with "bad" fails for good; any other succeeds."""
+    """A meter whose id begins with "bad" fails for good; any other succeeds, and its clock is right."""
     if meter.device_id.startswith("bad"):
         return Outcome.failed(ErrorWord.READ_WRITE_DENIED, "the meter says no", Phase.READING)
-    return Outcome.done({"command": command.type.name, "meter": meter.device_id})
+    now = datetime.now(UTC).replace(microsecond=0)
+    return Outcome.done(Reading(CosemDateTime.from_datetime(now), now, now, 0.004).to_json())
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """Meters' secrets and API keys: in no response, no log line, no file."""
 
+import asyncio
 import base64
 import io
 import logging
@@ -129,6 +130,19 @@ async def test_a_fault_of_ours_tells_the_caller_nothing(
     assert "internals" not in response.text
     assert "Traceback" not in response.text
     assert "internals of the house" in log_text.getvalue()
+
+
+async def test_a_client_that_goes_away_is_no_fault_of_ours(log_text: io.StringIO, socket_api: Api) -> None:
+    host, port = socket_api.client.base_url.host, socket_api.client.base_url.port
+    _, writer = await asyncio.open_connection(host, port)
+    writer.write(b"POST /tasks HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{")
+    await writer.drain()
+    writer.transport.abort()
+    while True:
+        metrics = (await socket_api.client.get("/metrics")).text
+        if 'route="/tasks"' in metrics:
+            break
+    assert "error" not in log_text.getvalue()
 
 
 def test_what_is_named_like_a_secret_is_not_logged(log_text: io.StringIO) -> None:

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from datetime import datetime
 from typing import Protocol
 
-import msgspec
 import structlog
 
 from metercast.commands.contract import CommandType
@@ -238,8 +237,3 @@ def _same_body(created: Created, idempotency_key: str) -> Created:
     raise Conflict(
         f"the Idempotency-Key {idempotency_key!r} was used for another request, which made task {created.task.task_id}"
     )
-
-
-def command_parameters(commands: Mapping[str, CommandType]) -> dict[str, type[msgspec.Struct]]:
-    """The parameters of each command type, for documentation."""
-    return {name: command.parameters for name, command in sorted(commands.items())}

@@ -105,7 +105,20 @@ DEVICE_COMMAND: dict[str, Any] = {
             "late": False,
         },
     ],
-    "result": {"time": "2030-05-08T04:03:06+02:00"},
+    "result": {
+        "time": "2030-05-08T04:03:05+02:00",
+        "deviationMinutes": 120,
+        "status": {
+            "invalidValue": False,
+            "doubtfulValue": False,
+            "differentBase": False,
+            "invalidStatus": False,
+            "daylightSaving": True,
+        },
+        "reference": "2030-05-08T02:03:04.412+00:00",
+        "differenceSeconds": 0.588,
+        "uncertaintySeconds": 0.041,
+    },
 }
 
 METER: dict[str, Any] = {

@@ -52,6 +52,7 @@ class UnsupportedMediaType(Problem):
 
 
 _HEADERS: dict[int, dict[str, str]] = {401: {"WWW-Authenticate": 'Bearer realm="metercast"'}, 503: {"Retry-After": "1"}}
+_GONE = "client disconnected prematurely"  # the framework's words for a body that broke off
 _TITLES = {400: "Bad request", 404: "Not found", 405: "Method not allowed", 413: "Content too large"}
 
 
@@ -103,6 +104,8 @@ def on_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[b
     elif status == 413:
         limit = request.route_handler.resolve_request_max_body_size()
         detail = f"the body is larger than {limit} octets"
+    elif error.detail == _GONE:
+        status, title, detail = 400, _TITLES[400], _GONE  # nobody reads it
     elif status < 500:
         detail = error.detail[:200] or title
     else:
