@@ -45,7 +45,8 @@ ON CONFLICT (lock_key) DO UPDATE SET bucket_id = excluded.bucket_id, epoch = exc
 _UNLOCK = "DELETE FROM meter_locks WHERE lock_key IN (SELECT value FROM json_each(?)) AND bucket_id = ? AND epoch <= ?"
 
 _PENDING = f"""
-SELECT json_group_object(id, tries), json_group_object(id, json(progress)) FILTER (WHERE progress IS NOT NULL)
+SELECT json_group_array(id), json_group_array(tries),
+  json_group_object(id, json(progress)) FILTER (WHERE progress IS NOT NULL)
 FROM task_devices WHERE id IN (SELECT value FROM json_each(?)) AND command_status = '{_BEGINS_FROM}'
 """
 _BEGIN = f"""
@@ -85,7 +86,7 @@ UPDATE task_buckets SET pending = pending + ?2, sent = sent + ?3, success = succ
 WHERE bucket_id = ?1
 """
 
-_tries = msgspec.json.Decoder(dict[int, int])
+_integers = msgspec.json.Decoder(list[int])
 _progress = msgspec.json.Decoder(dict[int, Any])
 _but_device = attrgetter(
     "status", "error", "detail", "how", "used", "association_failures", "verify_first", "delay_seconds", "count_try",
@@ -182,8 +183,8 @@ def _begin(
 
 def _pending(connection: sqlite3.Connection, positions: Collection[int]) -> tuple[dict[int, int], dict[int, Any]]:
     """The attempts so far, and the progress of long commands, of those of `positions` that are PENDING."""
-    tries, progress = connection.execute(_PENDING, (json_array(positions),)).fetchone()
-    return _tries.decode(tries), _progress.decode(progress)
+    found_ids, tries, progress = connection.execute(_PENDING, (json_array(positions),)).fetchone()
+    return dict(zip(_integers.decode(found_ids), _integers.decode(tries), strict=True)), _progress.decode(progress)
 
 
 def _mark_sent(connection: sqlite3.Connection, held: _Held, positions: Collection[int], text: str) -> None:

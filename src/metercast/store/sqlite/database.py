@@ -178,6 +178,7 @@ class _Job:
         self.error: BaseException | None = None
 
     def run(self, connection: sqlite3.Connection, now: datetime) -> None:
+        """Under a savepoint of its own; whatever it raises rolls back this job alone."""
         connection.execute("SAVEPOINT job")
         try:
             self.result = self.work(connection, now)

@@ -16,7 +16,8 @@ from metercast.store.sqlite.statements import json_array
 # No JSON text holds the separator U+001E as it is.
 _FIND = """
 SELECT json_group_array(json_array(d.id, m.device_id, m.channel, m.max_sessions, m.created_at, m.updated_at)),
-  group_concat(CAST(m.document AS text), char(30)), group_concat(CASE WHEN m.sealed IS NULL THEN '-' ELSE hex(m.sealed) END)
+  group_concat(CAST(m.document AS text), char(30)),
+  group_concat(CASE WHEN m.sealed IS NULL THEN '-' ELSE hex(m.sealed) END)
 FROM json_each(?) j JOIN task_devices d ON d.id = j.value JOIN devices m ON m.device_id = d.device_id
 """
 
