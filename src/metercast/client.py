@@ -1,5 +1,6 @@
 """A client of the HTTP API, for the command line and the demo. Documents come and go as plain JSON values."""
 
+import os
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from ipaddress import ip_address
@@ -15,6 +16,7 @@ Json = dict[str, Any]
 Query = Mapping[str, str | int | None]
 
 TIMEOUT_SECONDS = 60.0
+CONNECT_SECONDS = 10.0
 CSV = "text/csv"
 NDJSON = "application/x-ndjson"
 _SHOWN = 200
@@ -39,6 +41,17 @@ class NotReached(ApiError):
 
 class NotUnderstood(ApiError):
     """Something answered that is no Metercast."""
+
+
+class _Document(dict[str, Any]):
+    """An answer; what every answer has and this one lacks is told as the server's fault."""
+
+    def __init__(self, fields: Json, url: str) -> None:
+        super().__init__(fields)
+        self._url = url
+
+    def __missing__(self, name: str) -> Any:
+        raise NotUnderstood(f"{self._url} is no Metercast, or another version: its answer lacks {name!r}")
 
 
 class Api:
@@ -67,7 +80,7 @@ class Api:
             headers["Authorization"] = f"Bearer {key}"
         self._http = httpx.AsyncClient(
             headers=headers,
-            timeout=timeout_seconds,
+            timeout=httpx.Timeout(timeout_seconds, connect=CONNECT_SECONDS),
             verify=_trust(ca_file) if url.startswith("https") else False,
             trust_env=not local,
         )
@@ -196,6 +209,8 @@ class Api:
         return _answer(response.status_code, response.content, self.url)
 
     def _not_reached(self, error: Exception) -> NotReached:
+        if isinstance(error, httpx.ConnectTimeout):
+            return NotReached(f"cannot connect to {self.url} within {CONNECT_SECONDS:g} s")
         if isinstance(error, httpx.TimeoutException):
             return NotReached(f"no answer from {self.url} within {self._timeout_seconds:g} s")
         if isinstance(error, httpx.ConnectError | OSError):
@@ -255,7 +270,7 @@ def _answer(status: int, content: bytes, url: str) -> Json:
         raise NotUnderstood(f"{url} answered {status}, and not as Metercast does: is it the right address?")
     if status >= 400:
         raise Refused(status, str(document.get("detail") or document.get("title") or f"status {status}"), document)
-    return document
+    return _Document(document, url)
 
 
 def _reason(error: BaseException) -> str:
@@ -271,5 +286,6 @@ def _reason(error: BaseException) -> str:
         if isinstance(each, ssl.SSLError):
             return f"TLS: {each.reason or each}"
         if isinstance(each, OSError) and each.strerror:
-            return each.strerror
+            # What asyncio says of itself beside the number is no news; a name service's number is none of errno.
+            return os.strerror(each.errno) if each.errno and each.errno > 0 else each.strerror
     return " ".join(str(error).split())[:_SHOWN] or type(error).__name__

@@ -66,7 +66,7 @@ def _read_key(path: Path) -> str:
     return key
 
 
-_OPTIONS = (
+SERVER_OPTIONS = (
     click.option(
         "--url", envvar="METERCAST_URL", default=DEFAULT_URL, show_default=True, show_envvar=True, help="The server."
     ),
@@ -119,7 +119,7 @@ def with_server(function: Callable[..., R]) -> Callable[..., R]:
         key = os.environ.get("METERCAST_API_KEY")
         return function(*args, server=Server(url, key_file, data_dir, ca_file, allow_http, key), **rest)
 
-    for option in reversed(_OPTIONS):
+    for option in reversed(SERVER_OPTIONS):
         called = option(called)
     return called
 
