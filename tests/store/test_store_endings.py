@@ -318,3 +318,12 @@ async def test_a_late_success_in_a_cancelled_task_leaves_it_cancelled(harness: S
     assert await harness.store.record_late_result("t", success(bucket)) is not None
     assert (await header(harness))[:2] == ("CANCELLED", "CANCELLED")
     assert (await harness.store.get_task("t")).counts == counted(await harness.raw_devices("t"))
+
+
+async def test_a_late_success_in_a_task_that_still_runs(harness: StoreHarness) -> None:
+    await create(harness, "t", ["a", "b"])
+    bucket = await begun_bucket(harness, "t")
+    await harness.store.record_results(bucket.lease, [failure(bucket, ErrorWord.TIMEOUT)])
+    assert await harness.store.record_late_result("t", success(bucket)) is not None
+    assert (await harness.store.get_task("t")).counts == Counts(2, 0, sent=1, success=1)
+    await check_counts(harness, "t")

@@ -265,3 +265,13 @@ async def test_a_device_that_is_gone_does_not_begin(harness: StoreHarness) -> No
     ]
     assert await status_of(harness, "t", "b") == ("FAILED", "UnknownDevice")
     await check_counts(harness, "t")
+
+
+async def test_a_lock_is_of_one_epoch(harness: StoreHarness) -> None:
+    """The bucket has a living lease again; the lock of its dead one is free all the same."""
+    await create(harness, "one", ["m"])
+    await create(harness, "two", ["m"])
+    await begun_bucket(harness, "one")
+    harness.clock.advance(LEASE)
+    await lease(harness, "one", "next")
+    assert len((await begin(harness, await lease(harness, "two"))).begun) == 1
