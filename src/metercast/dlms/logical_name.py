@@ -1,6 +1,7 @@
 """Logical names: OBIS codes A.B.C.D.E.F in six octets (catalogue 0)."""
 
 import re
+from functools import lru_cache
 from typing import Self
 
 from metercast.dlms.errors import DecodeError, EncodeError
@@ -19,6 +20,7 @@ class LogicalName(bytes):
         return super().__new__(cls, octets)
 
     @classmethod
+    @lru_cache(maxsize=1024)
     def parse(cls, text: str) -> Self:
         """From "0.0.13.0.0.255" or "0-0:13.0.0*255"; EncodeError where it is neither."""
         match = _TEXT.fullmatch(text)
