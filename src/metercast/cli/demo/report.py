@@ -71,9 +71,7 @@ class Report:
     def next_steps(self) -> None:
         program = _program()
         self._say("\nTo use it for real")
-        self._say(
-            f"  {program} serve --data-dir data        then open http://127.0.0.1:8080/schema, the API's reference"
-        )
+        self._say(f"  {program} serve --data-dir data")
         self._say(f"  {program} devices import meters.csv")
         self._say(f"  {program} submit --type READ_CLOCK --watch DEVICE...")
         self._say("and open http://127.0.0.1:8080/schema in a browser: the reference of the API.")
