@@ -1,6 +1,5 @@
 """The driver that speaks DLMS/COSEM: connect, associate, identify, perform and verify, release."""
 
-import asyncio
 import logging
 import traceback
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from metercast.driver.resync import resynchronise
 from metercast.driver.session import DlmsSession
 from metercast.driver.timeouts import Timeouts
 from metercast.driver.transport import Connector
-from metercast.driver.watch import Watch
+from metercast.driver.watch import Watchdog
 
 CHALLENGE_OCTETS = 16
 MAX_DETAIL = 500
@@ -55,13 +54,13 @@ class DlmsDriver:
     ) -> None:
         self._connector = connector
         self._counters = counters
-        self._timeouts = timeouts or Timeouts()
+        self._watchdog = Watchdog(timeouts or Timeouts())
         self._require_identity = require_identity
         self._challenge = challenge
         self._clock = clock
 
     async def execute(self, command: Command, meter: Meter, checkpoint: Checkpoint) -> Outcome:
-        watch = Watch(asyncio.get_running_loop(), self._timeouts)
+        watch = self._watchdog.watch()
         session = DlmsSession(meter, checkpoint, self._connector, self._counters, watch, self._challenge, self._clock)
         try:
             outcome = await self._run(session, command)
@@ -78,7 +77,7 @@ class DlmsDriver:
         return outcome
 
     async def close(self) -> None:
-        """Holds nothing between sessions."""
+        self._watchdog.close()
 
     async def _run(self, session: DlmsSession, command: Command) -> Outcome:
         """Twice at most: again only where the invocation counter was out of step and nothing was changed."""

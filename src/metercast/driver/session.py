@@ -1,6 +1,5 @@
 """One session with one meter, as commands see it: what they read and change, and how far it came."""
 
-import asyncio
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -221,7 +220,7 @@ class DlmsSession:
 
     def abort(self) -> None:
         """Nothing stays open after this."""
-        self._watch.detach()
+        self._watch.end()
         self.drop()
 
     # -- steps -----------------------------------------------------------------------------------------------------
@@ -237,8 +236,7 @@ class DlmsSession:
         where = f"{connection.host}:{connection.port}"
         self._checkpoint.may_send()
         try:
-            async with asyncio.timeout(self._watch.connect_seconds):
-                transport = await self._connector.connect(self.meter)
+            transport = await self._watch.connecting(self._connector.connect(self.meter))
         except (OSError, ValueError) as error:
             raise connect_failure(error, where) from error
         self._watch.attach(transport)

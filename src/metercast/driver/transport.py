@@ -1,7 +1,8 @@
 """Byte transports to meters. A `Connector` gives the driver one per session; TCP is the one there is."""
 
 import asyncio
-from typing import Protocol, cast
+from collections.abc import Coroutine
+from typing import Any, Protocol, cast
 
 from metercast.domain.meter import Meter
 from metercast.driver.errors import PeerClosed
@@ -36,7 +37,7 @@ class Transport(Protocol):
 class Connector(Protocol):
     """Where transports come from: a dial out, later a dial-in, a wake-up, a serial line."""
 
-    async def connect(self, meter: Meter) -> Transport:
+    def connect(self, meter: Meter) -> Coroutine[Any, Any, Transport]:
         """Raises OSError. Cancelling it leaves nothing open; the driver cancels it at its connect timeout."""
         ...
 

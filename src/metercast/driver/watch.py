@@ -1,86 +1,121 @@
-"""One coarse timer for a whole session, instead of one for each answer."""
+"""Time limits of sessions: one timer for all of them, instead of some for each."""
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from metercast.driver.errors import TimedOut
 from metercast.driver.timeouts import Timeouts
 from metercast.driver.transport import Transport
 
+T = TypeVar("T")
 
-class Watch:
-    """Interrupts the transport with TimedOut when it was silent too long or the session's time is over.
+_LONGEST_BEAT = 0.25
 
-    The timer is set once; when it fires too early, because the meter spoke meanwhile, it is set anew for the rest.
-    """
 
-    __slots__ = ("_end", "_last", "_loop", "_silence", "_timeouts", "_timer", "_transport")
+class Watchdog:
+    """Looks at the deadlines of all sessions at a steady beat, a quarter of the shortest limit at the most."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, timeouts: Timeouts) -> None:
-        self._loop = loop
-        self._timeouts = timeouts
-        self._end = loop.time() + timeouts.session
-        self._silence = timeouts.progress
-        self._last = 0.0
-        self._transport: Transport | None = None
+    def __init__(self, timeouts: Timeouts) -> None:
+        self.timeouts = timeouts
+        shortest = min(timeouts.connect, timeouts.progress, timeouts.session, timeouts.release)
+        self._beat = min(_LONGEST_BEAT, shortest / 4)
+        self._watches: set[Watch] = set()
         self._timer: asyncio.TimerHandle | None = None
 
-    @property
-    def remaining(self) -> float:
-        """Seconds left of the session."""
-        return self._end - self._loop.time()
+    def watch(self) -> "Watch":
+        """The limits of one session that begins now; `end` it."""
+        loop = asyncio.get_running_loop()
+        watch = Watch(self, loop)
+        self._watches.add(watch)
+        if self._timer is None:
+            self._timer = loop.call_later(self._beat, self._look, loop)
+        return watch
 
-    @property
-    def connect_seconds(self) -> float:
-        """How long connecting may take."""
-        return max(min(self._timeouts.connect, self.remaining), 0.0)
+    def forget(self, watch: "Watch") -> None:
+        self._watches.discard(watch)
 
-    def attach(self, transport: Transport) -> None:
-        """From now on `transport` is watched."""
-        self._transport = transport
-        self._expect(self._timeouts.progress)
-
-    def attach_release(self) -> None:
-        """From now on the short limit of the release holds."""
-        self._expect(self._timeouts.release)
-
-    def detach(self) -> None:
-        self._transport = None
+    def close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = loop.time()
+        for watch in [each for each in self._watches if each.due <= now]:
+            watch.expire(now)
+        self._timer = loop.call_later(self._beat, self._look, loop) if self._watches else None
+
+
+class Watch:
+    """Interrupts a session that connects too long, whose meter is silent too long, or whose time is over."""
+
+    __slots__ = ("_end", "_expired", "_loop", "_silence", "_task", "_transport", "_watchdog", "due")
+
+    def __init__(self, watchdog: Watchdog, loop: asyncio.AbstractEventLoop) -> None:
+        self._watchdog = watchdog
+        self._loop = loop
+        self._end = loop.time() + watchdog.timeouts.session
+        self._silence = watchdog.timeouts.progress
+        self._transport: Transport | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._expired = False
+        self.due = self._end
+
+    async def connecting(self, connect: Coroutine[Any, Any, T]) -> T:
+        """What `connect` gives. TimeoutError after the limit for connecting; `connect` is cancelled then."""
+        task = asyncio.current_task()
+        assert task is not None
+        cancelled_before = task.cancelling()
+        self._task = task
+        self.due = min(self._loop.time() + self._watchdog.timeouts.connect, self._end)
+        try:
+            return await connect
+        except asyncio.CancelledError:
+            if self._expired and task.uncancel() <= cancelled_before:
+                raise TimeoutError from None
+            raise
+        finally:
+            self._task = None
+            self._expired = False
+
+    def attach(self, transport: Transport) -> None:
+        """From now on the silence of `transport` is limited."""
+        self._transport = transport
+        self._silence = self._watchdog.timeouts.progress
+        self.progress()
+
+    def attach_release(self) -> None:
+        """From now on the short limit of the release holds."""
+        self._silence = self._watchdog.timeouts.release
+        self.progress()
+
+    def end(self) -> None:
+        self._transport = None
+        self._watchdog.forget(self)
+
     def progress(self) -> None:
         """The meter spoke, or it is our turn."""
-        self._last = self._loop.time()
+        self.due = min(self._loop.time() + self._silence, self._end)
 
     async def sleep(self, seconds: float) -> None:
         """Waits in which no answer is due; TimedOut where the session's time ends before."""
-        left = self.remaining
-        self._last = self._loop.time() + seconds
+        left = self._end - self._loop.time()
+        self.due = self._end
         await asyncio.sleep(min(seconds, max(left, 0.0)))
         if seconds >= left:
             raise self._over()
+        self.progress()
 
-    def _expect(self, silence: float) -> None:
-        self._silence = silence
-        self._last = self._loop.time()
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_at(self._due(), self._fire)
-
-    def _due(self) -> float:
-        return min(self._last + self._silence, self._end)
-
-    def _fire(self) -> None:
-        due = self._due()
-        now = self._loop.time()
-        if now < due:
-            self._timer = self._loop.call_at(due, self._fire)
-            return
-        self._timer = None
-        if self._transport is not None:
+    def expire(self, now: float) -> None:
+        """The limit has passed."""
+        self.due = float("inf")
+        if self._task is not None:
+            self._expired = True
+            self._task.cancel()
+        elif self._transport is not None:
             over = now >= self._end
             self._transport.interrupt(self._over() if over else TimedOut(f"no answer for {self._silence:g} s"))
 
     def _over(self) -> TimedOut:
-        return TimedOut(f"the session took longer than {self._timeouts.session:g} s")
+        return TimedOut(f"the session took longer than {self._watchdog.timeouts.session:g} s")
