@@ -1,14 +1,10 @@
 """The whole product against simulated meters: the server's CPU per meter, and its memory.
 
-READ_CLOCK over HLS-GMAC with protection both. The floor is a bare asyncio client that does the same exchange with the
-same simulator process at the same concurrency: connect, AARQ, AARE, HLS pass 3 and 4, GET clock, RLRQ, RLRE, close. It
-checks tags, and neither parses what it does not need nor stores anything. CPU is user and system time of the whole
-process, of the server from submit to COMPLETED.
-
-The bare client is `python -m bench.product RECORDS FIRST_COUNTER`: it prints its CPU seconds and its wall seconds.
+READ_CLOCK over HLS-GMAC with protection both. The floor is `bench.bare_client`, which does the same exchange with the
+same simulator process at the same concurrency: connect, AARQ, AARE, HLS pass 3 and 4, GET clock, RLRQ, RLRE, close. CPU
+is user and system time of the whole process, of the server from submit to COMPLETED, with the HTTP calls that watch it.
 """
 
-import asyncio
 import json
 import os
 import signal
@@ -19,13 +15,10 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from hmac import compare_digest
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import httpx
-import uvloop
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from bench.figure import Figure
 
@@ -35,141 +28,6 @@ ROUNDS = 5
 FLEET = 100_000
 MEMORY_MB = 250.0
 TICKS = os.sysconf("SC_CLK_TCK")
-
-CTOS = bytes(range(16))
-INITIATE = bytes.fromhex("01000000065F1F0400005E1DFFFF")
-AARQ_HEAD = bytes.fromhex("A109060760857405080103A60A0408")
-AARQ_MIDDLE = bytes.fromhex("8A0207808B0760857405080205AC128010") + CTOS
-PASS_3 = bytes.fromhex("C301C1000F0000280000FF0101091110")
-GET_CLOCK = bytes.fromhex("C001C200080000010000FF0200")
-
-
-# -- the floor -----------------------------------------------------------------------------------------------------
-
-
-class BareMeter:
-    """What the bare client knows of one meter."""
-
-    __slots__ = ("address", "authentication_key", "client", "gcm", "port", "server")
-
-    def __init__(self, record: dict[str, Any]) -> None:
-        management = record["associations"]["management"]
-        self.address: str = record["connection"]["host"]
-        self.port: int = record["connection"]["port"]
-        self.gcm = AESGCM(bytes.fromhex(management["encryptionKey"]))
-        self.authentication_key = bytes.fromhex(management["authenticationKey"])
-        self.client = bytes.fromhex(management["clientSystemTitle"])
-        self.server = bytes.fromhex(record["identity"]["serverSystemTitle"])
-
-
-class BareClient(asyncio.Protocol):
-    """One exchange with one meter; `done` is called when its connection is closed."""
-
-    __slots__ = ("_buffer", "_counter", "_done", "_meter", "_step", "_transport")
-
-    def __init__(self, meter: BareMeter, counter: int, done: "asyncio.Future[None]") -> None:
-        self._meter = meter
-        self._counter = counter
-        self._done = done
-        self._step = 0
-        self._buffer = b""
-        self._transport: asyncio.Transport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-        user = self._seal(0x21, INITIATE)
-        body = AARQ_HEAD + self._meter.client + AARQ_MIDDLE + bytes((0xBE, len(user) + 2, 4, len(user))) + user
-        self._send(bytes((0x60, len(body))) + body)
-
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        if len(self._buffer) < 8 or len(self._buffer) < 8 + int.from_bytes(self._buffer[6:8], "big"):
-            return
-        apdu, self._buffer = self._buffer[8:], b""
-        self._step += 1
-        if self._step == 1:
-            self._prove(apdu)
-        elif self._step == 2:
-            answer = self._unseal(apdu)[-17:]
-            proof = self._gmac(self._meter.server, answer[1:5], CTOS)
-            assert compare_digest(proof, answer[5:])
-            self._send(self._seal(0xC8, GET_CLOCK))
-        elif self._step == 3:
-            assert len(self._unseal(apdu)[-12:]) == 12
-            user = self._seal(0x21, INITIATE)
-            self._send(bytes((0x62, len(user) + 7, 0x80, 1, 0, 0xBE, len(user) + 2, 4, len(user))) + user)
-        else:
-            assert apdu[0] == 0x63
-            assert self._transport is not None
-            self._transport.close()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._step == 4:
-            self._done.set_result(None)
-        else:
-            self._done.set_exception(exc or ConnectionError(f"closed after step {self._step}"))
-
-    def _prove(self, aare: bytes) -> None:
-        fields = {}
-        at = 2
-        while at < len(aare):
-            end = at + 2 + aare[at + 1]
-            fields[aare[at]] = aare[at + 2 : end]
-            at = end
-        assert fields[0xA2][-1] == 0
-        self._unseal(fields[0xBE][2:])
-        counter = self._counter.to_bytes(4, "big")
-        self._counter += 1
-        proof = counter + self._gmac(self._meter.client, counter, fields[0xAA][2:])
-        self._send(self._seal(0xCB, PASS_3 + proof))
-
-    def _send(self, apdu: bytes) -> None:
-        assert self._transport is not None
-        self._transport.write(b"\x00\x01\x00\x01\x00\x01" + len(apdu).to_bytes(2, "big") + apdu)
-
-    def _seal(self, tag: int, apdu: bytes) -> bytes:
-        meter, counter = self._meter, self._counter.to_bytes(4, "big")
-        self._counter += 1
-        sealed = meter.gcm.encrypt(meter.client + counter, apdu, b"\x30" + meter.authentication_key)
-        return bytes((tag, len(sealed) + 1)) + b"\x30" + counter + sealed[:-4]
-
-    def _unseal(self, apdu: bytes) -> bytes:
-        """AESGCM takes no tag of 12 octets: the key stream decrypts, and the tag is made again."""
-        gcm, nonce = self._meter.gcm, self._meter.server + apdu[3:7]
-        plain = gcm.encrypt(nonce, apdu[7:-12], None)[:-16]
-        tag = gcm.encrypt(nonce, plain, b"\x30" + self._meter.authentication_key)[-16:-4]
-        assert compare_digest(tag, apdu[-12:])
-        return plain
-
-    def _gmac(self, title: bytes, counter: bytes, challenge: bytes) -> bytes:
-        meter = self._meter
-        return meter.gcm.encrypt(title + counter, b"", b"\x10" + meter.authentication_key + challenge)[:12]
-
-
-async def bare(meters: list[BareMeter], first_counter: int) -> None:
-    loop = asyncio.get_running_loop()
-    queue = iter(meters)
-
-    async def exchange(meter: BareMeter) -> None:
-        done = loop.create_future()
-        await loop.create_connection(lambda: BareClient(meter, first_counter, done), meter.address, meter.port)
-        await done
-
-    async def work() -> None:
-        for meter in queue:
-            await exchange(meter)
-
-    await asyncio.gather(*(work() for _ in range(CONCURRENCY)))
-
-
-def bare_main(records: Path, first_counter: int) -> None:
-    meters = [BareMeter(json.loads(line)) for line in records.read_text().splitlines()]
-    cpu, wall = time.process_time(), time.perf_counter()
-    uvloop.run(bare(meters, first_counter))
-    print(json.dumps([time.process_time() - cpu, time.perf_counter() - wall]))
-
-
-# -- processes -----------------------------------------------------------------------------------------------------
 
 
 def cpu_seconds(pid: int) -> float:
@@ -239,13 +97,10 @@ def task(client: httpx.Client, task_id: str) -> dict[str, Any]:
     return document
 
 
-# -- figures -------------------------------------------------------------------------------------------------------
-
-
 def run_bare(records: Path, first_counter: int) -> tuple[float, float]:
-    command = [sys.executable, "-m", "bench.product", str(records), str(first_counter)]
-    cpu, wall = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
-    return cpu, wall
+    command = [sys.executable, "-m", "bench.bare_client", str(records), str(first_counter), str(CONCURRENCY)]
+    spent = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=120).stdout)
+    return spent["cpuSeconds"], spent["seconds"]
 
 
 def run_server(pid: int, client: httpx.Client, devices: list[str]) -> tuple[float, float]:
@@ -333,7 +188,3 @@ def run() -> list[Figure]:
         figures = cpu_figures(Path(name))
     with tempfile.TemporaryDirectory() as name:
         return [*figures, memory_figure(Path(name))]
-
-
-if __name__ == "__main__":
-    bare_main(Path(sys.argv[1]), int(sys.argv[2]))
