@@ -2,12 +2,15 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 from tests.cli.support import METERCAST, SECONDS, environment
+
+ROOT = Path(__file__).parents[2]
 
 
 def demo(temporary: Path, *arguments: str) -> "subprocess.Popen[str]":
@@ -48,6 +51,21 @@ def test_it_ends_well_and_its_last_line_is_the_task(tmp_path: Path) -> None:
     assert "As planned. 24 meters" in err
     assert list(tmp_path.iterdir()) == []
     assert processes_of(tmp_path) == []
+    assert_as_in_readme(err)
+
+
+def assert_as_in_readme(output: str) -> None:
+    """The README shows a run of 200 meters: the sentences are the same, the numbers are not."""
+
+    def sentences(text: str) -> set[str]:
+        plain = (re.sub(r"[0-9]+", "N", line) for line in text.splitlines())
+        return {line for line in plain if re.match(r"^( {2}N [a-z]|[A-Z][a-z]+ [a-z]+|N |the N|As planned|and )", line)}
+
+    readme = (ROOT / "README.md").read_text()
+    shown = re.findall(r"```text\n(.*?)```", readme, re.DOTALL)[0]
+    assert len(sentences(shown)) >= 12
+    missing = sentences(shown) - sentences(output)
+    assert not {line for line in missing if not line.startswith("and what")}
 
 
 def test_it_fails_where_a_meter_misbehaves_unexpectedly(tmp_path: Path) -> None:

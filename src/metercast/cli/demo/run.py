@@ -149,7 +149,7 @@ async def _server(plan: Plan, directory: Path) -> AsyncIterator[tuple[Child, str
         "METERCAST_PORT": "0",
         "METERCAST_PROGRESS_TIMEOUT_SECONDS": f"{plan.silence_seconds:g}",
         "METERCAST_CONNECT_TIMEOUT_SECONDS": f"{plan.silence_seconds:g}",
-        "METERCAST_DRAIN_GRACE_SECONDS": "4",
+        "METERCAST_DRAIN_GRACE_SECONDS": "2",
     }
     child = await Child.start("server", ["serve", "--data-dir", str(directory / "data")], settings, directory)
     async with _ending(child):
