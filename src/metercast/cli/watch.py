@@ -16,6 +16,7 @@ from metercast.client import Api, NotReached, Refused
 FIRST_POLL_SECONDS = 0.2
 POLL_SECONDS = 1.0
 PATIENCE_SECONDS = 120.0
+QUIET_SHARE = 9
 
 
 @click.command()
@@ -55,26 +56,29 @@ class Quiet:
 async def follow(api: Api, task_id: str, display: Display) -> Json:
     """The task when it is over. Raises NotReached where the server stays away for two minutes."""
     loop = asyncio.get_running_loop()
-    started = heard = loop.time()
+    started = loop.time()
+    heard: float | None = None
     rate = Rate()
     pause = FIRST_POLL_SECONDS
     while True:
+        asked = loop.time()
         try:
             task = await api.task(task_id)
             errors = await api.errors(task_id)
         except (NotReached, Refused) as error:
-            if not _may_pass(error) or heard == started or loop.time() - heard > PATIENCE_SECONDS:
+            if not _may_pass(error) or heard is None or asked - heard > PATIENCE_SECONDS:
                 raise
             display.note(f"{error}; trying again")
             await asyncio.sleep(POLL_SECONDS)
             continue
-        heard = loop.time() + 1e-9  # heard of it at least once
+        heard = loop.time()
         progress = Progress(task, errors, heard - started, 0.0)
         rate.add(heard, progress.done)
         display.show(progress._replace(rate=rate.per_second))
         if task["outcome"] is not None:
             return task
-        await asyncio.sleep(pause)
+        # Counting the errors of a huge task takes a while: looking must stay a small part of the server's work.
+        await asyncio.sleep(max(pause, QUIET_SHARE * (loop.time() - asked)))
         pause = min(pause * 1.2, POLL_SECONDS)
 
 
