@@ -1,6 +1,6 @@
 """The client's association: APDUs and wishes in, APDUs and events out (IEC 62056-5-3; catalogue 2)."""
 
-from enum import Enum, auto
+from enum import IntEnum, auto
 from typing import Final
 
 from metercast.dlms import hls
@@ -70,7 +70,7 @@ _MECHANISMS = {
 }
 
 
-class State(Enum):
+class State(IntEnum):
     IDLE = auto()
     ASSOCIATING = auto()  # AARQ sent
     AUTHENTICATING = auto()  # pass 3 sent

@@ -5,7 +5,8 @@ from metercast.dlms.errors import DecodeError
 
 
 def encode_element(tag: int, contents: bytes) -> bytes:
-    return bytes((tag,)) + encode_length(len(contents)) + contents
+    size = len(contents)
+    return (bytes((tag, size)) if size < 0x80 else bytes((tag,)) + encode_length(size)) + contents
 
 
 def decode_element(buffer: bytes, offset: int = 0) -> tuple[int, bytes, int]:

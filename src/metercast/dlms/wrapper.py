@@ -46,6 +46,11 @@ class WrapperReader:
         fault are returned first and the next feed raises.
         """
         rest = self._rest
+        size = len(data)
+        if not rest and size >= HEADER_SIZE:  # one whole frame, as nearly always
+            version, source, destination, length = HEADER.unpack_from(data)
+            if length == size - HEADER_SIZE and version == VERSION and length <= self._max_apdu:
+                return [WrapperFrame(source, destination, data[HEADER_SIZE:])]
         if rest:
             rest += data
             buffer: bytes | bytearray = rest

@@ -1,10 +1,10 @@
 """The driver that speaks DLMS/COSEM: connect, associate, identify, perform and verify, release."""
 
 import logging
+import os
 import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
-from secrets import token_bytes
 
 from metercast.commands.contract import StepFailed
 from metercast.domain.meter import Meter
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 def _challenge() -> bytes:
-    return token_bytes(CHALLENGE_OCTETS)
+    return os.urandom(CHALLENGE_OCTETS)
 
 
 def _now() -> datetime:
