@@ -1,6 +1,7 @@
 """The client's association: APDUs and wishes in, APDUs and events out (IEC 62056-5-3; catalogue 2)."""
 
 from enum import IntEnum, auto
+from functools import lru_cache
 from typing import Final
 
 from metercast.dlms import hls
@@ -133,9 +134,6 @@ class ClientAssociation:
         """The AARQ."""
         state = self._follow("associate")
         settings = self._settings
-        initiate = InitiateRequest(
-            conformance=settings.conformance, client_max_receive_pdu_size=settings.max_receive_pdu_size
-        )
         authentication = None
         if settings.authentication is Authentication.LLS:
             authentication = settings.password
@@ -146,7 +144,7 @@ class ClientAssociation:
             calling_ap_title=settings.client_system_title if settings.needs_keys else None,
             mechanism=_MECHANISMS[settings.authentication],
             authentication=authentication,
-            user_information=self._protector.protect(initiate.encode()),
+            user_information=self._protector.protect(_initiate_request(settings)),
         ).encode()
         self._state = state
         return apdu
@@ -183,11 +181,7 @@ class ClientAssociation:
         state = self._follow("release")
         user_information = None
         if self._protector.control:
-            settings = self._settings
-            initiate = InitiateRequest(
-                conformance=settings.conformance, client_max_receive_pdu_size=settings.max_receive_pdu_size
-            )
-            user_information = self._protector.protect(initiate.encode())
+            user_information = self._protector.protect(_initiate_request(self._settings))
         self._state = state
         return Rlrq(0, user_information).encode()
 
@@ -392,3 +386,15 @@ class ClientAssociation:
             self._limit = server_max_receive_pdu_size - added
         else:
             self._limit = server_max_receive_pdu_size
+
+
+def _initiate_request(settings: AssociationSettings) -> bytes:
+    return _encoded_initiate_request(int(settings.conformance), settings.max_receive_pdu_size)
+
+
+@lru_cache(maxsize=64)
+def _encoded_initiate_request(conformance: int, max_receive_pdu_size: int) -> bytes:
+    """The same for nearly all meters, and wanted twice in each association."""
+    return InitiateRequest(
+        conformance=Conformance(conformance), client_max_receive_pdu_size=max_receive_pdu_size
+    ).encode()

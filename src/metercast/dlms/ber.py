@@ -27,6 +27,8 @@ def decode_element(buffer: bytes, offset: int = 0) -> tuple[int, bytes, int]:
 
 def decode_single(buffer: bytes, tag: int, what: str) -> bytes:
     """The contents of the one element, tagged `tag`, that fills `buffer`."""
+    if len(buffer) - 2 == (buffer[1] if len(buffer) > 1 else -1) < 0x80 and buffer[0] == tag:
+        return buffer[2:]
     found, contents, end = decode_element(buffer)
     if found != tag or end != len(buffer):
         raise DecodeError(f"{what}: one element 0x{tag:02X} was expected, not {buffer[:8].hex()}")
@@ -36,9 +38,14 @@ def decode_single(buffer: bytes, tag: int, what: str) -> bytes:
 def decode_elements(buffer: bytes, what: str) -> dict[int, bytes]:
     """Contents by tag of all the elements that fill `buffer`; DecodeError where a tag comes twice."""
     elements: dict[int, bytes] = {}
-    offset = 0
-    while offset < len(buffer):
-        tag, contents, offset = decode_element(buffer, offset)
+    offset, size = 0, len(buffer)
+    while offset < size:
+        start = offset + 2
+        end = start + buffer[offset + 1] if start <= size else size + 1
+        if end <= size and buffer[offset + 1] < 0x80:
+            tag, contents, offset = buffer[offset], buffer[start:end], end
+        else:
+            tag, contents, offset = decode_element(buffer, offset)
         if tag in elements:
             raise DecodeError(f"{what}: element 0x{tag:02X} comes twice")
         elements[tag] = contents

@@ -139,12 +139,16 @@ def decode_glo(cipher: Cipher, system_title: bytes, apdu: bytes) -> Unprotected:
     plain_tag = PLAIN_TAGS.get(apdu[0]) if apdu else None
     if plain_tag is None:
         raise DecodeError(f"not a globally ciphered APDU: {apdu[:4].hex()}")
-    try:
-        body, end = take_octets(apdu, 1)
-    except IndexError:
-        raise DecodeError("a globally ciphered APDU ends too early") from None
-    if end != len(apdu):
-        raise DecodeError(f"{len(apdu) - end} octets too many behind a globally ciphered APDU")
+    size = len(apdu)
+    if 1 < size < 0x82 and apdu[1] == size - 2:
+        body = apdu[2:]
+    else:
+        try:
+            body, end = take_octets(apdu, 1)
+        except IndexError:
+            raise DecodeError("a globally ciphered APDU ends too early") from None
+        if end != size:
+            raise DecodeError(f"{size - end} octets too many behind a globally ciphered APDU")
     unprotected = cipher.unprotect(body, system_title)
     inner = unprotected.plaintext[:1]
     if inner != bytes((plain_tag,)):

@@ -57,6 +57,10 @@ class Conversation:
     def is_associated(self) -> bool:
         return self._association.state is State.ASSOCIATED
 
+    @property
+    def needs_counters(self) -> bool:
+        return self._supply is not None and self._supply.is_low
+
     async def prepare(self) -> None:
         """Before an APDU is made: sees to it that there are invocation counters to make it with."""
         if self._supply is not None and self._supply.is_low:
@@ -77,7 +81,8 @@ class Conversation:
                     return event
                 if isinstance(event, Send):
                     self.send(event.apdu)
-                    await self.prepare()
+                    if self.needs_counters:
+                        await self.prepare()
                 elif isinstance(event, Ignored):
                     ignored += 1
                     if ignored > MAX_IGNORED:

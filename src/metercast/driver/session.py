@@ -246,7 +246,8 @@ class DlmsSession:
     async def _open(self) -> Conversation:
         conversation = self._conversation
         assert conversation is not None
-        await conversation.prepare()
+        if conversation.needs_counters:
+            await conversation.prepare()
         return conversation
 
     def _ask_to_change(self) -> None:

@@ -15,7 +15,7 @@ class WorkerLimits(msgspec.Struct, frozen=True, kw_only=True):
     sessions: int = 500
     buckets: int = 64
     lease_seconds: float = 30.0
-    linger_seconds: float = 0.01
+    linger_seconds: float = 0.02
     lock_retry_seconds: float = 0.5
     order_retry_seconds: float = 2.0
     hold_seconds: float = 1.5

@@ -1,6 +1,7 @@
 """The pool of session loops: each runs one session after another, so that a session costs no task of its own."""
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -19,16 +20,21 @@ class SessionPool:
     def __init__(self, limit: int, run: Callable[[Session], Awaitable[None]]) -> None:
         self._limit = limit
         self._run = run
-        self._ready: asyncio.Queue[Session] = asyncio.Queue()  # bounded by the slots that `start` is called for
+        self._ready: deque[Session] = deque()  # bounded by the slots that `start` is called for
+        self._idle: deque[asyncio.Future[Session]] = deque()
         self._loops: set[asyncio.Task[None]] = set()
-        self._idle = 0
 
     def start(self, session: Session) -> None:
-        self._ready.put_nowait(session)
-        if self._idle < self._ready.qsize() and len(self._loops) < self._limit:
-            loop = asyncio.create_task(self._loop(), name="session")
-            self._loops.add(loop)
-            loop.add_done_callback(self._loops.discard)
+        while self._idle:
+            loop = self._idle.popleft()
+            if not loop.done():
+                loop.set_result(session)
+                return
+        self._ready.append(session)
+        if len(self._loops) < self._limit:
+            task = asyncio.create_task(self._loop(), name="session")
+            self._loops.add(task)
+            task.add_done_callback(self._loops.discard)
 
     async def close(self) -> None:
         """Cancels what still runs."""
@@ -40,10 +46,12 @@ class SessionPool:
                 log.error("pool.sessions_ignore_cancel", sessions=len(stuck))
 
     async def _loop(self) -> None:
+        running = asyncio.get_running_loop()
         while True:
-            self._idle += 1
-            try:
-                session = await self._ready.get()
-            finally:
-                self._idle -= 1
+            if self._ready:
+                session = self._ready.popleft()
+            else:
+                idle = running.create_future()
+                self._idle.append(idle)
+                session = await idle
             await self._run(session)

@@ -1,5 +1,6 @@
 """One session of one device command: what the executor runs and the driver asks."""
 
+import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -33,7 +34,7 @@ class Session:
 
     def may_send(self) -> None:
         bucket = self.bucket
-        if not bucket.holds_lease:
+        if bucket.lost or time.monotonic() >= bucket.deadline:
             raise GiveBack("the lease ran out")
         if not self.sent:
             if not bucket.runs:

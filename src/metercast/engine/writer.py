@@ -27,7 +27,7 @@ class ResultWriter:
         recorded: Recorded,
         *,
         batch: int = 500,
-        linger_seconds: float = 0.01,
+        linger_seconds: float = 0.02,
     ) -> None:
         self._store = store
         self._stats = stats
