@@ -128,6 +128,7 @@ async def test_what_was_seen_under_a_lease_that_ran_out_is_recorded_where_nobody
 async def test_no_second_session_on_a_meter_whose_lock_died_with_its_lease(world: World) -> None:
     gate = Gate()
     world.driver.scripts["WRITE"] = gate
+    await world.register(["meter"], "gateway", 2)
     await world.submit("first", ["meter"], command="WRITE")
     await world.driver.reached(1)
     world.clock.advance(LIMITS.lease_seconds + 1)

@@ -160,6 +160,8 @@ async def test_a_disconnect_gets_in_between_the_sessions_of_a_long_command(world
     await world.submit("upload", ["meter"], command="UPLOAD")
     await world.driver.reached(1)
     await world.submit("off", ["meter"], command="DISCONNECT")
+    await world.driver.until(lambda: len(world.driver.of("DISCONNECT")) == 1)
+    assert len(world.driver.of("UPLOAD")) <= 4, "it had to wait for its luck"
     assert (await world.final("off")).counts.success == 1
     assert (await world.device("upload", "meter")).command_status in (DeviceStatus.PENDING, DeviceStatus.SENT)
     may_end.set()
