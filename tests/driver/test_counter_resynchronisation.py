@@ -96,6 +96,7 @@ async def test_wrong_keys_are_not_tried_again() -> None:
         assert outcome.error is ErrorWord.AUTHENTICATION_FAILED, outcome.detail
         sessions = [event for event in simulator.events if isinstance(event, SessionOpened)]
         assert len(sessions) <= 2  # ours, and the public client that finds the counter in step
+        assert simulator.meter("meter-0001").max_concurrent == 1
 
 
 async def test_without_ciphering_there_is_no_counter_to_ask_for() -> None:

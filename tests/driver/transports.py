@@ -46,11 +46,17 @@ class PlayedTransport:
         self.closed = True
 
     def abort(self) -> None:
+        """Like a real one, it is not closed yet."""
+
+    async def gone(self) -> None:
         self.closed = True
 
 
 class Played:
-    """A connector of played transports, one for each session; OSError when none is left."""
+    """A connector of played transports, one for each session; OSError when none is left.
+
+    Like the one session that a meter has, it takes no second connection before the first is closed.
+    """
 
     def __init__(self, *sessions: Sequence[bytes], silent: bool = False) -> None:
         self._sessions = list(sessions)
@@ -58,6 +64,7 @@ class Played:
         self.transports: list[PlayedTransport] = []
 
     async def connect(self, meter: Meter) -> Transport:
+        assert all(transport.closed for transport in self.transports)
         if not self._sessions:
             raise ConnectionRefusedError(111, "refused")
         transport = PlayedTransport(self._sessions.pop(0), self._silent)
@@ -86,6 +93,7 @@ class _TamperedTransport:
         self.interrupt = transport.interrupt
         self.close = transport.close
         self.abort = transport.abort
+        self.gone = transport.gone
 
     async def read(self) -> bytes:
         data = await self._transport.read()

@@ -74,6 +74,18 @@ async def test_a_secret_left_out_stays_and_null_removes_it(idle_api: Api) -> Non
     assert (await idle_api.parts.store.get_device("m")).sealed is None
 
 
+async def test_what_a_get_showed_may_be_put_back_changed(idle_api: Api) -> None:
+    await idle_api.client.put("/devices/m", json=_record(encryptionKey=KEY_A))
+    shown = (await idle_api.client.get("/devices/m")).json()
+    shown["connection"]["port"] = 4060
+    put = await idle_api.client.put("/devices/m", json=shown)
+    assert (put.status_code, put.json()["connection"]["port"]) == (200, 4060)
+    assert (await _secrets(idle_api, "m"))["management"].encryption_key == KEY_A
+    elsewhere = await idle_api.client.put("/devices/other", json=shown)
+    assert (elsewhere.status_code, elsewhere.json()["errors"][0]["path"]) == (422, "deviceId")
+    assert (await idle_api.client.get("/devices/other")).status_code == 404
+
+
 async def test_an_association_goes_with_its_secrets(idle_api: Api) -> None:
     await idle_api.client.put("/devices/m", json=_record(password="pw"))
     renamed = _record()
@@ -106,7 +118,7 @@ async def test_puts_at_the_same_time_lose_no_secret(idle_api: Api) -> None:
         ({"connection": {"host": "h"}, "timeZone": "Mars/Olympus"}, "timeZone", "Mars/Olympus"),
         ({"connection": {"host": "h"}, "timeZone": "../../etc/passwd"}, "timeZone", "../../etc/passwd"),
         ({"connection": {"host": "h"}, "profile": "acme"}, "profile", "acme"),
-        ({"connection": {"host": "h"}, "deviceId": "m"}, "deviceId", None),
+        ({"connection": {"host": "h"}, "deviceId": "other"}, "deviceId", "other"),
         ({"connection": {"host": "h"}, "identity": {"serverSystemTitle": "4D"}}, "identity.serverSystemTitle", "4D"),
         (_record(clientSap=0), "associations.management.clientSap", "0"),
         (_record(authentication="md5"), "associations.management.authentication", "md5"),

@@ -70,7 +70,7 @@ class DlmsDriver:
         except Exception as error:  # a defect of ours must not end more than this session
             outcome = _defect(session, error)
         finally:
-            session.abort()
+            await session.end()
         if _log.isEnabledFor(logging.DEBUG):
             said = outcome.error or outcome.how or outcome.kind
             _log.debug("%s %s: %s after %s", meter.device_id, command.type.name, said, session.phase.name)

@@ -23,7 +23,7 @@ from metercast.driver.counters import InvocationCounters
 from metercast.driver.errors import TransportError
 from metercast.driver.failures import ASSOCIATE, WAIT, Step, connect_failure, failure_of
 from metercast.driver.supply import CounterSupply
-from metercast.driver.transport import Connector
+from metercast.driver.transport import Connector, Transport
 from metercast.driver.watch import Watch
 from metercast.driver.words import result_word
 
@@ -50,6 +50,7 @@ class DlmsSession:
         "_counters",
         "_settings",
         "_supply",
+        "_transport",
         "_watch",
         "associated",
         "meter",
@@ -76,6 +77,7 @@ class DlmsSession:
         self._challenge = challenge
         self._clock = clock
         self._conversation: Conversation | None = None
+        self._transport: Transport | None = None
         self._supply: CounterSupply | None = None
         self._settings: AssociationSettings | None = None
 
@@ -218,10 +220,11 @@ class DlmsSession:
             self._conversation.abort()
             self._conversation = None
 
-    def abort(self) -> None:
-        """Nothing stays open after this."""
+    async def end(self) -> None:
+        """Nothing is open any longer when this returns."""
         self._watch.end()
         self.drop()
+        await self._previous_gone()
 
     # -- steps -----------------------------------------------------------------------------------------------------
 
@@ -234,14 +237,22 @@ class DlmsSession:
             raise failure_of(error, ASSOCIATE) from error
         connection = self.meter.record.connection
         where = f"{connection.host}:{connection.port}"
+        await self._previous_gone()
         self._checkpoint.may_send()
         try:
             transport = await self._watch.connecting(self._connector.connect(self.meter))
         except (OSError, ValueError) as error:
             raise connect_failure(error, where) from error
+        self._transport = transport
         self._watch.attach(transport)
         link = WrapperLink(settings.client_sap, settings.server_sap)
         return Conversation(transport, link, association, self._watch, self._checkpoint, supply)
+
+    async def _previous_gone(self) -> None:
+        """A meter must never see two connections of ours: the next one waits until the last is closed."""
+        if self._transport is not None:
+            await self._transport.gone()
+            self._transport = None
 
     async def _open(self) -> Conversation:
         conversation = self._conversation

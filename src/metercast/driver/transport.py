@@ -30,7 +30,11 @@ class Transport(Protocol):
         ...
 
     def abort(self) -> None:
-        """Closes at once; what is unsent is lost. May be called again."""
+        """Begins to close at once; what is unsent is lost. May be called again."""
+        ...
+
+    async def gone(self) -> None:
+        """After `abort` or `close`: returns when nothing is open any longer."""
         ...
 
 
@@ -131,6 +135,11 @@ class TcpTransport(asyncio.Protocol):
     def abort(self) -> None:
         if self._transport is not None:
             self._transport.abort()
+
+    async def gone(self) -> None:
+        if self._transport is not None:
+            self._closed = self._loop.create_future()
+            await self._closed
 
     def _fail(self, error: Exception) -> None:
         """The first failure stays."""

@@ -67,7 +67,8 @@ class MeterRequest(MeterRecord, frozen=True, rename="camel", forbid_unknown_fiel
             name: Association(**{field: getattr(each, field) for field in Association.__struct_fields__})
             for name, each in self.associations.items()
         }
-        return MeterRecord(**msgspec.structs.asdict(self) | {"associations": plain})
+        fields = {field: getattr(self, field) for field in MeterRecord.__struct_fields__}
+        return MeterRecord(**fields | {"associations": plain})
 
     def secrets(self, stored: Secrets) -> Secrets:
         """Those given, and those `stored` that were left out. Raises InvalidField without the value."""
@@ -81,6 +82,20 @@ class MeterRequest(MeterRecord, frozen=True, rename="camel", forbid_unknown_fiel
             )
             check_secrets(name, merged[name])
         return merged
+
+
+class MeterPut(MeterRequest, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
+    """What a PUT takes: a record, or what a GET showed, changed. What only a GET can know is not looked at."""
+
+    device_id: str | msgspec.UnsetType = msgspec.UNSET
+    shown_secrets: Any = msgspec.field(default=None, name="secrets")
+    created_at: Any = None
+    updated_at: Any = None
+
+    def check_names(self, device_id: str) -> None:
+        """InvalidField where the record says that it is another meter's."""
+        if self.device_id not in (msgspec.UNSET, device_id):
+            raise InvalidField("deviceId", self.device_id, f"the path says {device_id!r}")
 
 
 class MeterView(msgspec.Struct, frozen=True, rename="camel", kw_only=True):

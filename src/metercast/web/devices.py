@@ -7,7 +7,7 @@ from litestar import Response, delete, get, post, put
 
 from metercast.engine.import_formats import COLUMNS, csv_rows, ndjson_rows
 from metercast.engine.imports import MeterImport
-from metercast.engine.meters import Imported, MeterRequest, MeterView, shows_no_secret
+from metercast.engine.meters import Imported, MeterPut, MeterView, shows_no_secret
 from metercast.store.keys import Role
 from metercast.web import examples
 from metercast.web.calls import Call, documented
@@ -43,9 +43,9 @@ class MeterPage(msgspec.Struct, frozen=True, rename="camel"):
             summary="Create or replace a meter",
             description="Only `connection` is required. Secrets are write-only: one that is left out keeps what is "
             "stored for the association of that name, null removes it, and an association that is left out goes with "
-            "its secrets. The device id is percent-encoded in the path.",
+            "its secrets. What a GET showed may be put back, changed. The device id is percent-encoded in the path.",
             role=Role.OPERATOR,
-            body=MeterRequest,
+            body=MeterPut,
             body_example=examples.METER,
             returns={200: MeterView, 201: MeterView},
             example=examples.METER_VIEW,
@@ -54,8 +54,9 @@ class MeterPage(msgspec.Struct, frozen=True, rename="camel"):
     ),
 )
 async def put_device(request: HttpRequest) -> Response[bytes]:
-    record = await read_json(request, MeterRequest, shows_no_secret)
-    meter, created = await service_of(request).meters.put(path_id(request, "device_id"), record, caller_of(request))
+    record, device_id = await read_json(request, MeterPut, shows_no_secret), path_id(request, "device_id")
+    record.check_names(device_id)
+    meter, created = await service_of(request).meters.put(device_id, record, caller_of(request))
     return answer(meter, 201 if created else 200)
 
 
