@@ -38,7 +38,8 @@ class OpenLines:
         for line in list(self._lines):
             line.abort("end")
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._empty.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._empty.wait()
 
 
 class TcpLine(asyncio.Protocol):

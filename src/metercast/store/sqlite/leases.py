@@ -22,12 +22,13 @@ from metercast.store.attempts import (
 from metercast.store.sqlite.database import Database
 from metercast.store.sqlite.times import from_text, later, to_text
 
-# What is SENT under a dead lease must be decided whatever the task is; what is PENDING needs a task that runs.
+# What is SENT under a dead lease must be decided whatever the task is, and first: it looks busy and is not. What is
+# PENDING needs a task that runs.
 _DUE = """
 SELECT b.bucket_id, b.task_id, t.priority FROM task_buckets b JOIN tasks t ON t.task_id = b.task_id
 WHERE b.due_at <= ?1 AND (b.lease_until IS NULL OR b.lease_until <= ?1)
   AND (b.sent > 0 OR (b.pending > 0 AND t.status = 'IN_PROGRESS'))
-ORDER BY t.priority DESC, b.due_at, b.bucket_id LIMIT ?2
+ORDER BY t.priority DESC, b.sent = 0, b.due_at, b.bucket_id LIMIT ?2
 """
 
 _LEASE = """
