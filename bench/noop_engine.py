@@ -18,7 +18,7 @@ import uvloop
 from bench.figure import Figure
 from metercast.commands.contract import CommandType, MeterSession
 from metercast.domain.command import CommandTraits, ConflictGroup
-from metercast.domain.meter import Meter, MeterRecord, StoredMeter, lock_key
+from metercast.domain.meter import Meter, MeterRecord, SealedMeter, lock_key
 from metercast.domain.outcome import Outcome
 from metercast.domain.retry import Resend, RetryPolicy
 from metercast.driver.noop import NoopDriver
@@ -53,7 +53,7 @@ class PlainVault:
     def __init__(self) -> None:
         self._decoder = msgspec.json.Decoder(MeterRecord)
 
-    def open(self, stored: StoredMeter) -> Meter:
+    def open(self, stored: SealedMeter) -> Meter:
         return Meter(stored.device_id, self._decoder.decode(stored.document), {})
 
 

@@ -27,6 +27,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
 
+import uvloop
+
 from bench.figure import Figure
 from metercast.domain.command import ConflictGroup
 from metercast.domain.meter import lock_key
@@ -103,7 +105,7 @@ _COUNT_FINISHED = "UPDATE task_buckets SET sent = sent - ?2, success = success +
 def run() -> list[Figure]:
     """The two figures, with their bars, and the rates behind them."""
     with tempfile.TemporaryDirectory() as directory:
-        return asyncio.run(_transitions(Path(directory))) + asyncio.run(_creation(Path(directory)))
+        return uvloop.run(_transitions(Path(directory))) + uvloop.run(_creation(Path(directory)))
 
 
 async def _transitions(directory: Path) -> list[Figure]:

@@ -16,7 +16,7 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from metercast.domain.meter import Meter, MeterRecord, Secrets, StoredMeter
+from metercast.domain.meter import Meter, MeterRecord, SealedMeter, Secrets
 
 KEY_OCTETS = 32
 _VERSION = b"\x01"
@@ -57,7 +57,7 @@ class Vault:
         nonce = os.urandom(12)
         return _VERSION + self._key_id + nonce + self._cipher.encrypt(nonce, _encode(kept), device_id.encode())
 
-    def open(self, stored: StoredMeter) -> Meter:
+    def open(self, stored: SealedMeter) -> Meter:
         """The record and its secrets; VaultError where they were sealed under another key, moved or changed."""
         record = _record_decoder.decode(stored.document)
         if stored.sealed is None:

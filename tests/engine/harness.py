@@ -12,7 +12,7 @@ import msgspec
 
 from metercast.commands.contract import CommandType, MeterSession
 from metercast.domain.command import CommandTraits, ConflictGroup
-from metercast.domain.meter import Meter, MeterRecord, StoredMeter
+from metercast.domain.meter import Meter, MeterRecord, SealedMeter
 from metercast.domain.outcome import Outcome, Phase
 from metercast.domain.retry import Resend, RetryPolicy
 from metercast.domain.states import FINAL_DEVICE, FINAL_TASK, DeviceStatus
@@ -79,7 +79,7 @@ class Clock:
 
 
 class PlainVault:
-    def open(self, stored: StoredMeter) -> Meter:
+    def open(self, stored: SealedMeter) -> Meter:
         return Meter(stored.device_id, msgspec.json.decode(stored.document, type=MeterRecord), {})
 
 

@@ -22,6 +22,7 @@ from tests.store.fleet import (
 )
 from tests.store.harness import StoreHarness
 
+from metercast.domain.meter import SealedMeter
 from metercast.domain.states import DeviceStatus, TaskStatus
 from metercast.domain.words import ErrorWord
 from metercast.store.attempts import Lease, LeasedBucket, LeaseLost
@@ -247,7 +248,10 @@ async def test_begin_hands_over_the_meter_as_it_is_now(harness: StoreHarness) ->
     await harness.store.put_devices([meter("a", document, b"\x00\x1e,-\xff")])
     begun = await begin(harness, bucket)
     by_id = {each.meter.device_id: each.meter for each in begun.begun}
-    assert by_id == await harness.store.find_devices(["a", "b"])
+    assert by_id == {
+        name: SealedMeter(name, each.document, each.sealed)
+        for name, each in (await harness.store.find_devices(["a", "b"])).items()
+    }
     assert (by_id["a"].document, by_id["a"].sealed) == (document, b"\x00\x1e,-\xff")
     assert by_id["b"].sealed is None
 

@@ -6,8 +6,8 @@
 import re
 from datetime import datetime
 from enum import StrEnum
-from hashlib import blake2b
 from typing import Annotated, Literal
+from zlib import crc32
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -132,19 +132,24 @@ class Meter(msgspec.Struct, frozen=True):
         return self.secrets.get(association, _NO_SECRETS)
 
 
-class StoredMeter(msgspec.Struct, frozen=True, gc=False):
-    """A meter as a store keeps it: JSON of the record, and its secrets sealed."""
+class SealedMeter(msgspec.Struct, frozen=True, gc=False):
+    """What a session needs of a meter, as a store keeps it: JSON of the record, and its secrets sealed."""
 
     device_id: str
     document: bytes
     sealed: bytes | None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.device_id!r})"
+
+
+class StoredMeter(SealedMeter, frozen=True, gc=False):
+    """All that a store keeps of a meter."""
+
     channel: str
     max_sessions: int
     created_at: datetime
     updated_at: datetime
-
-    def __repr__(self) -> str:
-        return f"StoredMeter({self.device_id!r})"
 
 
 _NO_SECRETS = AssociationSecrets()
@@ -203,5 +208,9 @@ def password_octets(password: str | None) -> bytes | None:
 
 
 def lock_key(device_id: str) -> int:
-    """The signed 64-bit key of the meter's lock: cheap to index, with collisions that only make one wait."""
-    return int.from_bytes(blake2b(device_id.encode(), digest_size=8).digest(), "big", signed=True)
+    """The signed 64-bit key of the meter's lock, the same for ever: cheap to make and to index.
+
+    Two checksums, forwards and backwards: a collision is unlikely, and only makes one meter wait for another.
+    """
+    octets = device_id.encode()
+    return (crc32(octets) << 32 | crc32(octets[::-1])) - (1 << 63)

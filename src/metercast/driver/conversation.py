@@ -69,7 +69,6 @@ class Conversation:
     def send(self, apdu: bytes) -> None:
         self._checkpoint.may_send()
         self._transport.write(self._link.send(apdu))
-        self._watch.progress()
 
     async def answer(self, what: Step) -> Event:
         """The event that ends the service that was sent. Blocks are asked for, stray APDUs are passed over."""

@@ -1,6 +1,7 @@
 """Time limits of sessions: one timer for all of them, instead of some for each."""
 
 import asyncio
+import math
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -22,6 +23,7 @@ class Watchdog:
         self._beat = min(_LONGEST_BEAT, shortest / 4)
         self._watches: set[Watch] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._looked = 0.0
 
     def watch(self) -> "Watch":
         """The limits of one session that begins now; `end` it."""
@@ -29,6 +31,7 @@ class Watchdog:
         watch = Watch(self, loop)
         self._watches.add(watch)
         if self._timer is None:
+            self._looked = loop.time()
             self._timer = loop.call_later(self._beat, self._look, loop)
         return watch
 
@@ -42,25 +45,34 @@ class Watchdog:
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         now = loop.time()
-        for watch in [each for each in self._watches if each.due <= now]:
-            watch.expire(now)
-        self._timer = loop.call_later(self._beat, self._look, loop) if self._watches else None
+        passed, self._looked = now - self._looked, now
+        for watch in tuple(self._watches):
+            watch.quiet += passed
+            if watch.quiet >= watch.patience or now >= watch.end_at:
+                watch.expire(now)
+        if self._watches:
+            self._timer = loop.call_later(self._beat, self._look, loop)
+        else:
+            self._timer = None
 
 
 class Watch:
-    """Interrupts a session that connects too long, whose meter is silent too long, or whose time is over."""
+    """Interrupts a session that connects too long, whose meter is silent too long, or whose time is over.
 
-    __slots__ = ("_end", "_expired", "_loop", "_silence", "_task", "_transport", "_watchdog", "due")
+    `quiet` counts the seconds since something came forward: setting it to 0 is all that a session pays for its limits.
+    """
+
+    __slots__ = ("_expired", "_loop", "_task", "_transport", "_watchdog", "end_at", "patience", "quiet")
 
     def __init__(self, watchdog: Watchdog, loop: asyncio.AbstractEventLoop) -> None:
         self._watchdog = watchdog
         self._loop = loop
-        self._end = loop.time() + watchdog.timeouts.session
-        self._silence = watchdog.timeouts.progress
         self._transport: Transport | None = None
         self._task: asyncio.Task[Any] | None = None
         self._expired = False
-        self.due = self._end
+        self.end_at = loop.time() + watchdog.timeouts.session
+        self.patience = math.inf
+        self.quiet = 0.0
 
     async def connecting(self, connect: Coroutine[Any, Any, T]) -> T:
         """What `connect` gives. TimeoutError after the limit for connecting; `connect` is cancelled then."""
@@ -68,7 +80,7 @@ class Watch:
         assert task is not None
         cancelled_before = task.cancelling()
         self._task = task
-        self.due = min(self._loop.time() + self._watchdog.timeouts.connect, self._end)
+        self._allow(self._watchdog.timeouts.connect)
         try:
             return await connect
         except asyncio.CancelledError:
@@ -82,40 +94,44 @@ class Watch:
     def attach(self, transport: Transport) -> None:
         """From now on the silence of `transport` is limited."""
         self._transport = transport
-        self._silence = self._watchdog.timeouts.progress
-        self.progress()
+        self._allow(self._watchdog.timeouts.progress)
 
     def attach_release(self) -> None:
         """From now on the short limit of the release holds."""
-        self._silence = self._watchdog.timeouts.release
-        self.progress()
+        self._allow(self._watchdog.timeouts.release)
 
     def end(self) -> None:
         self._transport = None
         self._watchdog.forget(self)
 
     def progress(self) -> None:
-        """The meter spoke, or it is our turn."""
-        self.due = min(self._loop.time() + self._silence, self._end)
+        """The meter spoke."""
+        self.quiet = 0.0
 
     async def sleep(self, seconds: float) -> None:
         """Waits in which no answer is due; TimedOut where the session's time ends before."""
-        left = self._end - self._loop.time()
-        self.due = self._end
+        left = self.end_at - self._loop.time()
+        patience = self.patience
+        self._allow(math.inf)
         await asyncio.sleep(min(seconds, max(left, 0.0)))
         if seconds >= left:
             raise self._over()
-        self.progress()
+        self._allow(patience)
 
     def expire(self, now: float) -> None:
-        """The limit has passed."""
-        self.due = float("inf")
+        """The limit has passed. What is connected or tried after the session's time is over ends at the next beat."""
         if self._task is not None:
-            self._expired = True
-            self._task.cancel()
+            if not self._expired:
+                self._expired = True
+                self._task.cancel()
         elif self._transport is not None:
-            over = now >= self._end
-            self._transport.interrupt(self._over() if over else TimedOut(f"no answer for {self._silence:g} s"))
+            over = now >= self.end_at
+            self._transport.interrupt(self._over() if over else TimedOut(f"no answer for {self.patience:g} s"))
+        self._allow(math.inf)
+
+    def _allow(self, patience: float) -> None:
+        self.patience = patience
+        self.quiet = 0.0
 
     def _over(self) -> TimedOut:
         return TimedOut(f"the session took longer than {self._watchdog.timeouts.session:g} s")

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import structlog
 
-from metercast.domain.meter import Meter, StoredMeter
+from metercast.domain.meter import Meter, SealedMeter
 from metercast.domain.outcome import Outcome, OutcomeKind, Phase
 from metercast.domain.retry import Decision, History, decide, recover
 from metercast.domain.states import DeviceEvent, DeviceStatus, device_after
@@ -27,7 +27,7 @@ log = structlog.get_logger()
 class Vault(Protocol):
     """Opens what a store keeps of a meter."""
 
-    def open(self, stored: StoredMeter) -> Meter:
+    def open(self, stored: SealedMeter) -> Meter:
         """The record and its secrets; raises ValueError where they can't be opened."""
         ...
 

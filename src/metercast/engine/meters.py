@@ -17,6 +17,7 @@ from metercast.domain.meter import (
     MeterRecord,
     Name,
     Sap,
+    SealedMeter,
     Secrets,
     StoredMeter,
     check_device_id,
@@ -126,7 +127,7 @@ class Sealer(Protocol):
 
     def seal(self, device_id: str, secrets: Secrets) -> bytes | None: ...
 
-    def open(self, stored: StoredMeter) -> Meter: ...
+    def open(self, stored: SealedMeter) -> Meter: ...
 
 
 _NO_SECRETS = AssociationSecrets()

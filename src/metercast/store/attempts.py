@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import msgspec
 
 from metercast.domain.command import ConflictGroup
-from metercast.domain.meter import StoredMeter
+from metercast.domain.meter import SealedMeter
 from metercast.domain.outcome import How
 from metercast.domain.retry import RetryPolicy
 from metercast.domain.states import DeviceStatus, TaskStatus
@@ -83,7 +83,7 @@ class BegunDevice(msgspec.Struct, frozen=True, gc=False):
 
     position: int
     tries: int
-    meter: StoredMeter
+    meter: SealedMeter
     progress: Any
 
 

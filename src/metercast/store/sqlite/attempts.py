@@ -4,14 +4,13 @@ import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from functools import lru_cache
 from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
 
 from metercast.domain.command import ConflictGroup
-from metercast.domain.meter import StoredMeter, lock_key
+from metercast.domain.meter import SealedMeter, lock_key
 from metercast.domain.states import DEVICE_TRANSITIONS, DeviceEvent, DeviceStatus, TaskStatus, states_before
 from metercast.domain.words import ErrorWord
 from metercast.store.attempts import Begun, BegunDevice, Lease, LeaseLost, OpenDevice, Result, Transition
@@ -93,9 +92,6 @@ _but_device = attrgetter(
     "tries",
 )  # fmt: skip
 
-# Needed at the begin of a session and soon again at its end.
-_lock_key = lru_cache(maxsize=16_384)(lock_key)
-
 
 class SqliteAttempts:
     """Implements the attempts of store.attempts.AttemptStore."""
@@ -107,7 +103,7 @@ class SqliteAttempts:
         # A meter may change between this read and the write as it may right after: its session has what it had.
         asked = {device.position for device in devices}
         meters = await self.database.read(lambda connection: meters_of(connection, asked))
-        keys = {_lock_key(meter.device_id): position for position, meter in meters.items()}
+        keys = {lock_key(meter.device_id): position for position, meter in meters.items()}
         return await self.database.write(lambda connection, now: _begin(connection, now, lease, asked, meters, keys))
 
     async def record_results(self, lease: Lease, results: Sequence[Result]) -> list[Transition]:
@@ -151,7 +147,7 @@ def _begin(
     now: datetime,
     lease: Lease,
     asked: set[int],
-    meters: dict[int, StoredMeter],
+    meters: dict[int, SealedMeter],
     keys: dict[int, int],
 ) -> Begun:
     """`meters` and the positions by lock key, `keys`, are of those in `asked` that are registered."""
@@ -206,7 +202,7 @@ def _record(connection: sqlite3.Connection, now: datetime, lease: Lease, results
     for same in _alike(results):
         moved += _record_alike(connection, now, text, same)
     _keep_details(connection, text, moved)
-    keys = json_array([_lock_key(each.device_id) for each in moved])
+    keys = json_array([lock_key(each.device_id) for each in moved])
     connection.execute(_UNLOCK, (keys, lease.bucket_id, lease.epoch))
     if held.group is not ConflictGroup.NONE:
         conflicts.forget(connection, (each.position for each in moved if each.status is not DeviceStatus.PENDING))

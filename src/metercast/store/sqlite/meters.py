@@ -6,33 +6,30 @@ the event loop is busy. The hot path therefore gathers rows in SQL and fetches o
 
 import sqlite3
 from collections.abc import Collection
-from datetime import datetime
 
 import msgspec
 
-from metercast.domain.meter import StoredMeter
+from metercast.domain.meter import SealedMeter
 from metercast.store.sqlite.statements import json_array
 
 # No JSON text holds the separator U+001E as it is.
 _FIND = """
-SELECT json_group_array(json_array(d.id, m.device_id, m.channel, m.max_sessions, m.created_at, m.updated_at)),
+SELECT json_group_array(json_array(d.id, m.device_id)),
   group_concat(CAST(m.document AS text), char(30)),
   group_concat(CASE WHEN m.sealed IS NULL THEN '-' ELSE hex(m.sealed) END)
 FROM json_each(?) j JOIN task_devices d ON d.id = j.value JOIN devices m ON m.device_id = d.device_id
 """
 
-_rows = msgspec.json.Decoder(list[tuple[int, str, str, int, datetime, datetime]])
+_rows = msgspec.json.Decoder(list[tuple[int, str]])
 
 
-def meters_of(connection: sqlite3.Connection, positions: Collection[int]) -> dict[int, StoredMeter]:
+def meters_of(connection: sqlite3.Connection, positions: Collection[int]) -> dict[int, SealedMeter]:
     """By position, those of `positions` whose meter is registered."""
     gathered, documents, sealed = connection.execute(_FIND, (json_array(positions),)).fetchone()
     if documents is None:
         return {}
     parts = zip(_rows.decode(gathered), documents.encode().split(b"\x1e"), sealed.split(","), strict=True)
     return {
-        position: StoredMeter(
-            device_id, document, None if secrets == "-" else bytes.fromhex(secrets), channel, sessions, created, updated
-        )
-        for (position, device_id, channel, sessions, created, updated), document, secrets in parts
+        position: SealedMeter(device_id, document, None if secrets == "-" else bytes.fromhex(secrets))
+        for (position, device_id), document, secrets in parts
     }
