@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from metercast.cli.demo.check import FACTORY, check
-from metercast.cli.demo.plan import CALENDAR, GATEWAY_METERS, MIN_METERS, MISFITS, Plan
+from metercast.cli.demo.plan import CALENDAR, GATEWAY_METERS, LAST_MISFIT, MIN_METERS, MISFITS, Plan
 from metercast.commands.calendar_codec import decode_tables, encode_calendar, tables_json
 from metercast.commands.set_tou import SetTou
 from metercast.dlms.data import encode_data
 from metercast.simulator.calendar import factory_calendar
 from metercast.simulator.faults import parse_fault_rules
 
-PLAN = Plan(MIN_METERS)
+PLAN = Plan(30)
 GOOD, BAD = "meter-0001", "meter-0011"
 
 
@@ -88,7 +88,10 @@ def test_each_deviation_is_noticed(change: Callable[[Any, Any], None], value: An
 def test_the_faulty_meters_are_within_the_smallest_fleet_and_not_behind_the_gateway() -> None:
     numbers = [number for misfits in MISFITS for number in misfits.numbers]
     assert len(set(numbers)) == len(numbers)
-    assert max(numbers) <= MIN_METERS - GATEWAY_METERS
+    assert max(numbers) == LAST_MISFIT
+    for meters in range(MIN_METERS, 60):  # those behind the gateway are not faulty
+        assert max(n for each in Plan(meters).misfits for n in each.numbers) <= meters - Plan(meters).gateway_meters
+    assert PLAN.gateway_meters == Plan(200).gateway_meters == GATEWAY_METERS
     assert sum(PLAN.errors.values()) == 6
     # A wrong key can't show where no authentication is used: the simulator gives every third meter none.
     assert all((number - 1) % 3 for each in MISFITS if each.fault["kind"] == "wrong-key" for number in each.numbers)

@@ -5,6 +5,7 @@
 
 import asyncio
 import random
+import traceback
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Protocol
@@ -120,13 +121,16 @@ class Executor:
 
 
 def _internal_error(session: Session, error: BaseException) -> Outcome:
+    """The error's own text stays out of log and record: it could hold a secret. Its place does not."""
+    kind = type(error).__name__
     log.error(
         "session.internal_error",
         device_id=session.device.device_id,
         command=session.bucket.task.command_type,
-        exc_info=error,
+        error=kind,
+        where="".join(traceback.format_tb(error.__traceback__)),
     )
-    return Outcome.failed(ErrorWord.INTERNAL_ERROR, f"internal error: {type(error).__name__}", Phase.CHANGING)
+    return Outcome.failed(ErrorWord.INTERNAL_ERROR, f"internal error: {kind}", Phase.CHANGING)
 
 
 def _result(device: OpenDevice, tries: int, decision: Decision, outcome: Outcome) -> Result:

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 Json = dict[str, Any]
 
-MIN_METERS = 30
+MIN_METERS = 6  # three kinds of meters, and a few that are faulty
 MAX_METERS = 5000
-GATEWAY_METERS = 10
+GATEWAY_METERS = 10  # fewer where there are few meters: those behind it are not faulty
 MAX_ATTEMPTS = 5
 
 CALENDAR: Json = {
@@ -56,6 +56,7 @@ MISFITS = (
         (12,), {"kind": "drop-connection", "times": 1, "afterReceived": 700}, None, "drops the connection once, halfway"
     ),
 )
+LAST_MISFIT = max(number for each in MISFITS for number in each.numbers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +71,26 @@ class Plan:
         return [device_id(number) for number in range(1, self.meters + 1)]
 
     @property
+    def misfits(self) -> list[Misfits]:
+        """Those of MISFITS that a fleet of this size has."""
+        present = [each._replace(numbers=tuple(n for n in each.numbers if n <= self.meters)) for each in MISFITS]
+        return [each for each in present if each.numbers]
+
+    @property
+    def gateway_meters(self) -> int:
+        """The last meters stand behind one gateway."""
+        return min(GATEWAY_METERS, max(0, self.meters - LAST_MISFIT))
+
+    @property
     def fault_rules(self) -> list[Json]:
-        planned = [{"faults": [each.fault], "meters": [device_id(n) for n in each.numbers]} for each in MISFITS]
+        planned = [{"faults": [each.fault], "meters": [device_id(n) for n in each.numbers]} for each in self.misfits]
         return [*planned, *self.unplanned]
 
     @property
     def error_of(self) -> dict[str, str | None]:
         """The word that each device must end with; None where it must succeed."""
         words: dict[str, str | None] = dict.fromkeys(self.device_ids)
-        for misfits in MISFITS:
+        for misfits in self.misfits:
             words.update((device_id(number), misfits.error) for number in misfits.numbers)
         return words
 

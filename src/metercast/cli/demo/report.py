@@ -10,7 +10,7 @@ from typing import TextIO
 
 import msgspec
 
-from metercast.cli.demo.plan import GATEWAY_METERS, MISFITS, Json, Plan
+from metercast.cli.demo.plan import Json, Plan
 from metercast.cli.output import counts_text, shown
 
 SHOWN_PROBLEMS = 10
@@ -27,9 +27,9 @@ class Report:
     def started(self, url: str) -> None:
         meters = self._plan.meters
         self._say(f"{meters} simulated meters run on TCP: a third each without authentication, with LLS, with HLS-GMAC")
-        self._say(f"and encryption; {GATEWAY_METERS} of them behind one gateway. The server runs on {url}.")
+        self._say(f"and encryption; {self._plan.gateway_meters} of them behind one gateway. The server runs on {url}.")
         self._say("Faulty on purpose:")
-        for misfits in MISFITS:
+        for misfits in self._plan.misfits:
             end = f"must end as {misfits.error}" if misfits.error else "must succeed by another attempt"
             self._say(f"  {len(misfits.numbers)} {misfits.story}: {end}")
 

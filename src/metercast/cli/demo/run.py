@@ -12,7 +12,7 @@ from typing import NamedTuple, TextIO
 import msgspec
 
 from metercast.cli.demo.check import check
-from metercast.cli.demo.plan import CALENDAR, GATEWAY_METERS, Json, Plan
+from metercast.cli.demo.plan import CALENDAR, Json, Plan
 from metercast.cli.demo.processes import Child
 from metercast.cli.demo.report import Report
 from metercast.cli.exits import CommandFailed
@@ -132,7 +132,7 @@ async def _simulator(plan: Plan, directory: Path) -> AsyncIterator[Child]:
     faults.write_bytes(msgspec.json.encode(plan.fault_rules))
     arguments = [
         "simulate",
-        *("--meters", str(plan.meters), "--gateway", str(GATEWAY_METERS), "--base-port", "0"),
+        *("--meters", str(plan.meters), "--gateway", str(plan.gateway_meters), "--base-port", "0"),
         *("--faults", str(faults), "--log", str(directory / "meters.log")),
         *("--devices-out", str(directory / "meters.ndjson"), "--state-out", str(directory / "state.json")),
         "--until-stdin-closes",
