@@ -9,7 +9,7 @@ from metercast.dlms.service_error import ExceptionResponse
 from metercast.domain.words import ErrorWord
 from metercast.driver.contract import Checkpoint
 from metercast.driver.errors import TransportError
-from metercast.driver.failures import ASSOCIATE, RELEASE, Step, failure_of
+from metercast.driver.failures import ASSOCIATE, Step, failure_of
 from metercast.driver.supply import CounterSupply
 from metercast.driver.transport import Transport
 from metercast.driver.watch import Watch
@@ -104,14 +104,17 @@ class Conversation:
         return event
 
     async def release(self) -> None:
-        """RLRQ and RLRE where the association is open, then close: best effort, in short time, without error."""
+        """RLRQ where the association is open, then close: best effort, in short time, without error.
+
+        What answers the RLRQ is waited for and not looked at: it can change nothing any more.
+        """
         if not self.is_associated:
             self._transport.abort()
             return
         try:
             self._watch.attach_release()
             self.send(self._association.release())
-            await self.answer(RELEASE)
+            await self._receive()
             await self._transport.close()
         except Exception:  # whatever it is, the session's result stands already
             self._transport.abort()

@@ -42,7 +42,6 @@ class Step(NamedTuple):
 
 
 ASSOCIATE = Step("AARQ")
-RELEASE = Step("RLRQ")
 WAIT = Step("waiting")
 
 

@@ -48,7 +48,7 @@ class Engine:
             self.stats,
             _OWNER_PREFIX + uuid.uuid4().hex,
             limits or WorkerLimits(),
-            self._scheduler.wake,
+            self._scheduler.bucket_ended,
         )
         self._running: asyncio.Task[None] | None = None
         self._refreshes: set[asyncio.Task[None]] = set()
