@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 from typing import cast
@@ -42,7 +43,7 @@ class OpenLines:
                 await self._empty.wait()
 
 
-class TcpLine(asyncio.Protocol):
+class TcpLine(asyncio.Protocol, ABC):
     """What every connection has: a transport, and no more data read than the client takes answers."""
 
     __slots__ = ("_lines", "_reader", "peer", "transport")
@@ -64,9 +65,9 @@ class TcpLine(asyncio.Protocol):
         self._lines.discard(self)
         self.ended("peer")
 
+    @abstractmethod
     def ended(self, reason: str) -> None:
         """The sessions of this connection end; harmless if they have."""
-        raise NotImplementedError
 
     def write(self, octets: bytes) -> None:
         if self.transport is not None:
