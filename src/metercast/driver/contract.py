@@ -12,8 +12,9 @@ from metercast.domain.outcome import Outcome
 class GiveBack(Exception):
     """Now is not the time: paused, cancelled, expired, draining, or the lease is lost.
 
-    A driver that gets it before it changed the meter ends its session and returns `Outcome.given_back`; after a
-    change was sent it finishes what it began.
+    A driver that gets it before it changed the meter ends its session and returns `Outcome.given_back`. After a change
+    was sent `may_change` is not asked again and the session finishes what it began; only a lost lease (`may_send`)
+    stops it then, and the outcome is OutcomeUnknown, for another worker may be about to talk to the meter.
     """
 
 
