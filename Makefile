@@ -16,12 +16,12 @@ demo: $(VENV)/run.stamp  ## Set up and run SET_TOU on 200 simulated meters, end 
 test: check  ## Set up, then format, lint, types and all tests
 	@$(BIN)/pytest -n 2 --dist loadgroup
 
-check: $(VENV)/dev.stamp
+check: $(VENV)/dev.stamp $(VENV)/mongodb-server/ready.stamp
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
-bench: $(VENV)/dev.stamp  ## Run the benchmarks; fails below a bar
+bench: $(VENV)/dev.stamp $(VENV)/mongodb-server/ready.stamp $(VENV)/bench-peers/ready.stamp  ## Run the benchmarks; fails below a bar
 	@$(BIN)/python -m bench
 
 serve: $(VENV)/run.stamp  ## Start the server on ./data
@@ -31,7 +31,10 @@ lock:  ## Make the lock files again from pyproject.toml (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  pyproject.toml requirements/build.in -o run.lock
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	  pyproject.toml requirements/dev.in -c run.lock -o dev.lock
+	  --all-extras pyproject.toml requirements/dev.in -c run.lock -o dev.lock
+	for each in mongodb-server bench-peers; do \
+	  uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	    requirements/$$each.in -o requirements/$$each.lock; done
 
 clean:  ## Remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
@@ -51,4 +54,11 @@ $(VENV)/run.stamp: run.lock pyproject.toml | $(VENV)/python.stamp
 $(VENV)/dev.stamp: dev.lock $(VENV)/run.stamp
 	@echo "Adding the tools for tests ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r dev.lock
+	@touch $@
+
+# Environments of their own: a server under the GPL, and what the benchmark compares with.
+$(VENV)/%/ready.stamp: requirements/%.lock | $(VENV)/python.stamp
+	@echo "Setting up $(@D) ..."
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@

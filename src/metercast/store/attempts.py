@@ -168,7 +168,11 @@ class AttemptStore(Protocol):
         ...
 
     async def begin_attempts(self, lease: Lease, devices: Sequence[OpenDevice]) -> Begun:
-        """PENDING -> SENT with locks taken, in one transaction. Raises LeaseLost."""
+        """PENDING -> SENT with locks taken, all or nothing. Raises LeaseLost.
+
+        May be called again with the same `devices` where its answer was lost: what is SENT in the attempt that follows
+        the one named, under this lease, is returned as begun once more. A caller never asks for what it has in flight.
+        """
         ...
 
     async def record_results(self, lease: Lease, results: Sequence[Result]) -> list[Transition]:

@@ -15,6 +15,11 @@ from metercast.store.pages import Page
 
 MIN_BUCKET, DEFAULT_BUCKET, MAX_BUCKET = 50, 500, 5000
 
+# A task of more devices is written in chunks of about this many, and sealed at the end.
+CREATE_CHUNK = 20_000
+# A creation that has written nothing for so long is dead: what it left is swept.
+UNSEALED_SECONDS = 60.0
+
 
 class NewTask(msgspec.Struct, frozen=True, kw_only=True):
     """A validated task to store. `body_hash` tells one request with this task id from another."""
@@ -84,8 +89,12 @@ class TaskStore(Protocol):
     async def create_task(self, task: NewTask, device_ids: Sequence[str], *, allow_unknown: bool) -> Created:
         """Stores the task with its devices in their order, or finds the one that has this id.
 
-        `device_ids` are unique. A `scheduled_at` of the past becomes the store's now, so that commands due at once
-        run in the order in which they were stored. Raises UnknownDevices unless `allow_unknown`.
+        `device_ids` are unique, and may be more than fit in memory: they are read by slices of CREATE_CHUNK. Above
+        that number they are written in as many transactions under a header that is not sealed, which no other call
+        sees; sealing is the one commit that makes the task be. createdAt is that of the sealing. A `scheduled_at` of
+        the past becomes the store's now, so that commands due at once run in the order in which they were stored.
+        Raises UnknownDevices unless `allow_unknown`, and StoreUnavailable while another call creates this task;
+        where it raises, also CancelledError, nothing visible is left, and the rest is swept.
         """
         ...
 
@@ -95,8 +104,11 @@ class TaskStore(Protocol):
         """In order of creation, newest first; a page never repeats or skips under concurrent writes."""
         ...
 
-    def stream_devices(self, task_id: str) -> AsyncIterator[list[DeviceCommand]]:
-        """All devices in the task's order, a bucket at a time; each bucket is one consistent read."""
+    def stream_devices(self, task_id: str) -> AsyncIterator[bytes]:
+        """All devices in the task's order, in pieces that, joined, are the inside of a JSON array of DeviceCommand.
+
+        A piece may end anywhere. The reads are short, and each bucket is one consistent read.
+        """
         ...
 
     async def list_devices(
@@ -134,4 +146,18 @@ class TaskStore(Protocol):
 
         Guarded and idempotent. Returns the tasks that it finalised.
         """
+        ...
+
+    async def count_ended(self, ended_before: datetime) -> int:
+        """How many final tasks were last changed before that."""
+        ...
+
+    async def retire_tasks(self, ended_before: datetime, limit: int) -> int:
+        """Up to `limit` final tasks that were last changed before that are no longer sealed: gone for every other
+        call, and left to `sweep_unsealed`. How many."""
+        ...
+
+    async def sweep_unsealed(self, limit: int) -> int:
+        """Deletes up to about `limit` devices of tasks that are not sealed and that nobody creates any longer, in one
+        short transaction, and the header with the last; the number of rows deleted. 0: nothing is left to sweep."""
         ...
