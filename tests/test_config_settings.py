@@ -9,6 +9,7 @@ import pytest
 from metercast.config import SETTINGS, Config, ConfigError
 from metercast.domain.retry import RetryPolicy
 
+MONGODB = "mongodb://a,b:27018/metercast?replicaSet=x"
 DOCS = Path(__file__).parent.parent / "docs" / "configuration.md"
 
 
@@ -16,7 +17,8 @@ def test_defaults() -> None:
     config = Config.load({})
     assert config == Config()
     assert (config.host, config.port, config.session_limit, config.bucket_size) == ("127.0.0.1", 8080, 500, 500)
-    assert config.database_path == Path("data/metercast.db")
+    assert config.database == "sqlite:///data/metercast.db"
+    assert config.retention_days is None
     assert config.retry == RetryPolicy()
     assert config.body_limit == 64 * 1024 * 1024
     assert not config.needs_keys
@@ -34,8 +36,10 @@ def test_defaults() -> None:
         ("REQUIRE_IDENTITY", "off", "require_identity", False),
         ("BEHIND_PROXY", "TRUE", "behind_proxy", True),
         ("LOG_FORMAT", "JSON", "log_format", "json"),
-        ("DATABASE_URL", "sqlite:////var/x.db", "database_path", Path("/var/x.db")),
-        ("DATABASE_URL", "sqlite:///x.db", "database_path", Path("x.db")),
+        ("DATABASE_URL", "sqlite:////var/x.db", "database", "sqlite:////var/x.db"),
+        ("DATABASE_URL", "postgresql://m:s@db:5432/metercast", "database", "postgresql://m:s@db:5432/metercast"),
+        ("DATABASE_URL", "mongodb://a,b:27018/metercast?replicaSet=x", "database_url", MONGODB),
+        ("RETENTION_DAYS", "90", "retention_days", 90),
         ("PORT", "", "port", 8080),
     ],
 )
@@ -62,7 +66,10 @@ def test_arguments_go_before_the_environment() -> None:
         ("BODY_LIMIT", "64MB", "'64MB' is no size"),
         ("BEHIND_PROXY", "maybe", "'maybe' is neither true nor false"),
         ("LOG_LEVEL", "loud", "'loud' is none of debug, info, warning, error"),
-        ("DATABASE_URL", "postgresql://db/metercast", "names the database postgresql; this version"),
+        ("DATABASE_URL", "oracle://db/metercast", "names the database oracle; known: sqlite, postgresql, mongodb"),
+        ("DATABASE_URL", "postgresql://db", "names no database"),
+        ("DATABASE_URL", "mongodb://[db/metercast", "is no URL"),
+        ("RETENTION_DAYS", "0", "'0' is no whole number from 1"),
         ("DATABASE_URL", "metercast.db", "is no URL"),
         ("DATABASE_URL", "sqlite://host/path", "is no path"),
         ("HOST", "   ", "is empty"),
@@ -85,10 +92,36 @@ def test_errors_of_arguments_name_the_option() -> None:
         Config.load({}, {"bucket_size": "1"})
 
 
-def test_secrets_are_in_no_error_and_no_representation(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError) as caught:
-        Config.load({"METERCAST_DATABASE_URL": "postgresql://user:hunter2@db/metercast"})
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://user:hunter2@db",
+        "postgresql://user:hunter2@db:port/metercast",
+        "oracle://user:hunter2@db/metercast",
+        "postgresql://user:slash/hunter2@db",
+        "mongodb://user:at@hunter2@[db/metercast",
+        "postgresql://db?password=hunter2",
+    ],
+)
+def test_passwords_of_databases_are_in_no_error(url: str) -> None:
+    for environ, arguments in (({"METERCAST_DATABASE_URL": url}, {}), ({}, {"database_url": url})):
+        with pytest.raises(ConfigError) as caught:
+            Config.load(environ, arguments)
+        assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://user:hunter2@db/metercast", "mongodb://db/metercast?tlsCertificateKeyFilePassword=hunter2"]
+)
+def test_a_password_of_a_database_is_no_argument(url: str) -> None:
+    with pytest.raises(ConfigError, match="--database-url: a password does not belong on a command line") as caught:
+        Config.load({}, {"database_url": url})
     assert "hunter2" not in str(caught.value)
+    assert "hunter2" not in repr(Config.load({"METERCAST_DATABASE_URL": url}))
+    assert Config.load({}, {"database_url": "postgresql://user@db/metercast"}).database_url is not None
+
+
+def test_secrets_are_in_no_representation() -> None:
     assert "hunter2" not in repr(Config.load({"METERCAST_MASTER_KEY": "hunter2"}))
 
 

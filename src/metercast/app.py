@@ -20,6 +20,7 @@ import uvloop
 from metercast import logs
 from metercast.commands.registry import COMMANDS
 from metercast.config import Config
+from metercast.databases import MissingLibrary, open_store
 from metercast.domain.meter import StoredMeter
 from metercast.driver.contract import Driver
 from metercast.driver.counters import InvocationCounters
@@ -32,7 +33,6 @@ from metercast.engine.service import Service
 from metercast.engine.submission import SubmissionRules
 from metercast.store.contract import Store
 from metercast.store.errors import StoreInUse, StoreTooNew, StoreUnavailable
-from metercast.store.sqlite.store import SqliteStore
 from metercast.vault import Vault, VaultError, create_master_key, parse_master_key, write_private
 from metercast.web.app import create_app
 from metercast.web.edge import Edge
@@ -264,8 +264,8 @@ def _make_directory(path: Path) -> None:
 
 async def _open_store(config: Config) -> Store:
     try:
-        return await SqliteStore.open(config.database_path, clock=_now)
-    except (StoreInUse, StoreTooNew) as error:
+        return await open_store(config.database, connections=config.database_connections)
+    except (MissingLibrary, StoreInUse, StoreTooNew) as error:
         raise StartError(str(error)) from None
     except StoreUnavailable as error:
         raise StartError(error.detail) from None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from metercast.databases import DEFAULT_CONNECTIONS, check_url, has_password, without_password
 from metercast.domain.retry import RetryPolicy
 
 PREFIX = "METERCAST_"
@@ -87,22 +88,19 @@ def _choice(*choices: str) -> Parse:
     return parse
 
 
-def _database(value: str) -> str:
-    scheme, separator, rest = value.partition("://")
-    if not separator:
-        raise ValueError("is no URL; write it as in sqlite:///metercast.db")
-    if scheme != "sqlite":
-        raise ValueError(f"names the database {scheme}; this version keeps its data in sqlite only")
-    if not rest.startswith("/") or len(rest) < 2 or "?" in rest:
-        raise ValueError("is no path: write sqlite:///relative.db or sqlite:////absolute/path.db")
-    return value
-
-
 def _setting(  # makes a dataclass field, which ruff's RUF009 can't know
-    default: Any, parse: Parse, text: str, *, shown: str | None = None, secret: bool = False, flag: bool = False
+    default: Any,
+    parse: Parse,
+    text: str,
+    *,
+    shown: str | None = None,
+    secret: bool = False,
+    hidden: bool = False,
+    flag: bool = False,
 ) -> Any:
+    """`secret`: no option, and its value is never repeated. `hidden`: a value that may hold a secret."""
     about = {"parse": parse, "help": text, "shown": shown, "secret": secret, "flag": flag}
-    return field(default=default, metadata=about, repr=not secret)
+    return field(default=default, metadata=about, repr=not (secret or hidden))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,9 +112,20 @@ class Config:
     port: int = _setting(8080, _whole(0, 65535), "Port to listen on; 0 takes a free one.")
     database_url: str | None = _setting(
         None,
-        _database,
-        "Where the store is. `sqlite:///` and a path; a relative path starts at the working directory.",
-        shown="`metercast.db` in the data directory",
+        check_url,
+        "Where the store is: `sqlite:///` and a path, `postgresql://user@host/database` or "
+        "`mongodb://user@host/database`. A URL with a password goes into the variable only.",
+        shown="`sqlite:///` and `metercast.db` in the data directory",
+        hidden=True,
+    )
+    database_connections: int = _setting(
+        DEFAULT_CONNECTIONS, _whole(2, 200), "Connections to PostgreSQL or MongoDB at a time."
+    )
+    retention_days: int | None = _setting(
+        None,
+        _whole(1, 36500),
+        "Tasks that ended longer ago are deleted, with all that is kept of their devices.",
+        shown="none: nothing is deleted",
     )
     tls_certificate: Path | None = _setting(None, _path, "PEM file of the certificate (chain); serves https.")  # noqa: RUF009
     tls_key: Path | None = _setting(None, _path, "PEM file of the certificate's private key.")  # noqa: RUF009
@@ -181,8 +190,10 @@ class Config:
             try:
                 values[each.name] = each.metadata["parse"](text)
             except ValueError as error:
-                received = "its value" if each.metadata["secret"] else repr(_without_credentials(text)[:100])
+                received = "its value" if each.metadata["secret"] else repr(without_password(text)[:100])
                 raise ConfigError(f"{source}: {received} {error}") from None
+            if argument is not None and each.name == "database_url" and has_password(text):
+                raise ConfigError(f"{source}: a password does not belong on a command line: use {variable}")
         return cls(**values).check()
 
     def check(self) -> Self:
@@ -222,19 +233,14 @@ class Config:
         return "https" if self.tls_certificate else "http"
 
     @property
-    def database_path(self) -> Path:
-        if self.database_url is None:
-            return self.data_dir / "metercast.db"
-        return Path(self.database_url.removeprefix("sqlite:///"))
+    def database(self) -> str:
+        """The URL of the store."""
+        return self.database_url or f"sqlite:///{self.data_dir / 'metercast.db'}"
 
     @property
     def retry(self) -> RetryPolicy:
         """The policy of tasks that name none."""
         return RetryPolicy(self.retry_max_attempts, self.retry_initial_delay_seconds, self.retry_max_delay_seconds)
-
-
-def _without_credentials(text: str) -> str:
-    return re.sub(r"//[^/]*@", "//***@", text)
 
 
 def _option(name: str) -> str:

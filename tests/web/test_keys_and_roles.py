@@ -95,7 +95,7 @@ async def test_a_key_is_shown_once_and_stored_as_its_hash(idle_api: Api) -> None
     listed = (await idle_api.client.get("/keys")).json()["keys"]
     assert {name: value for name, value in key.items() if name != "key"} == listed[-1]
     assert key["key"] not in str(listed)
-    with sqlite3.connect(idle_api.config.database_path) as connection:
+    with sqlite3.connect(idle_api.data_dir / "metercast.db") as connection:
         rows = connection.execute("SELECT secret_hash FROM api_keys WHERE key_id = ?", (key["keyId"],)).fetchall()
     connection.close()
     assert rows == [(hashlib.sha256(key["key"].encode()).digest(),)]
