@@ -3,6 +3,14 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 METERS ?= 200
+STORE  ?= sqlite
+
+# What the demo needs for each store, and the server that runs beside it.
+DEMO_sqlite   := $(VENV)/run.stamp
+DEMO_postgres := $(VENV)/dev.stamp
+DEMO_mongodb  := $(VENV)/dev.stamp $(VENV)/mongodb-server/ready.stamp
+BESIDE_postgres := $(BIN)/python -m tests.servers postgres --
+BESIDE_mongodb  := $(BIN)/python -m tests.servers mongodb --
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench serve lock clean
@@ -10,8 +18,9 @@ METERS ?= 200
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(VENV)/run.stamp  ## Set up and run SET_TOU on 200 simulated meters, end to end
-	@$(BIN)/metercast demo --meters $(METERS)
+demo: $(DEMO_$(STORE))  ## Set up and run SET_TOU on 200 simulated meters, end to end; STORE=sqlite, postgres or mongodb
+	$(if $(DEMO_$(STORE)),,$(error STORE=$(STORE): there are sqlite, postgres and mongodb))
+	@$(BESIDE_$(STORE)) $(BIN)/metercast demo --meters $(METERS)
 
 test: check  ## Set up, then format, lint, types and all tests
 	@$(BIN)/pytest -n 2 --dist loadgroup

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TextIO
 
 import click
+from click.core import ParameterSource
 
 from metercast.cli.connect import json_option
 from metercast.cli.demo.plan import MAX_METERS, MIN_METERS, Json, Plan
-from metercast.cli.exits import FAILED, OK, TERMINATED, CommandFailed
+from metercast.cli.exits import FAILED, OK, TERMINATED, USAGE, CommandFailed
 from metercast.cli.output import write_line
 
 
@@ -24,8 +25,15 @@ from metercast.cli.output import write_line
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Further fault rules, as for simulate. The demo does not expect them, so it must fail.",
 )
+@click.option(
+    "--database-url",
+    envvar="METERCAST_DEMO_DATABASE_URL",
+    show_envvar=True,
+    metavar="URL",
+    help="An empty database in place of a file of its own; a URL with a password goes into the variable only.",
+)
 @json_option
-def demo(*, meters: int, keep: bool, faults: Path | None, as_json: bool) -> int:
+def demo(*, meters: int, keep: bool, faults: Path | None, database_url: str | None, as_json: bool) -> int:
     """Run a whole fleet on this machine, end to end.
 
     Starts simulated meters and the server as processes of their own, registers the meters, submits SET_TOU, shows the
@@ -34,6 +42,7 @@ def demo(*, meters: int, keep: bool, faults: Path | None, as_json: bool) -> int:
     without its devices.
     """
     plan = Plan(meters, _read_rules(faults) if faults is not None else ())
+    database = _checked(database_url) if database_url else None
     from metercast.cli.demo.run import Ended, run_demo
 
     async def call(out: TextIO) -> Ended:
@@ -41,7 +50,7 @@ def demo(*, meters: int, keep: bool, faults: Path | None, as_json: bool) -> int:
         assert task is not None
         for number in (signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-        return await run_demo(plan, out, keep=keep)
+        return await run_demo(plan, out, database, keep=keep)
 
     try:
         ended = asyncio.run(call(sys.stderr if as_json else sys.stdout))
@@ -50,6 +59,19 @@ def demo(*, meters: int, keep: bool, faults: Path | None, as_json: bool) -> int:
     if as_json:
         write_line(ended.task)
     return FAILED if ended.problems else OK
+
+
+def _checked(url: str) -> str:
+    from metercast.databases import check_url, has_password, without_password
+
+    source = click.get_current_context().get_parameter_source("database_url")
+    if source is ParameterSource.COMMANDLINE and has_password(url):
+        text = "--database-url: a password does not belong on a command line: use METERCAST_DEMO_DATABASE_URL"
+        raise CommandFailed(text, USAGE)
+    try:
+        return check_url(url)
+    except ValueError as error:
+        raise CommandFailed(f"--database-url: {without_password(url)[:100]!r} {error}", USAGE) from None
 
 
 def _read_rules(path: Path) -> tuple[Json, ...]:

@@ -12,6 +12,7 @@ import msgspec
 
 from metercast.cli.demo.plan import Json, Plan
 from metercast.cli.output import counts_text, shown
+from metercast.databases import without_password
 
 SHOWN_PROBLEMS = 10
 
@@ -24,10 +25,12 @@ class Report:
         self._out = out
         self._started = time.monotonic()
 
-    def started(self, url: str) -> None:
+    def started(self, url: str, database: str | None) -> None:
         meters = self._plan.meters
         self._say(f"{meters} simulated meters run on TCP: a third each without authentication, with LLS, with HLS-GMAC")
         self._say(f"and encryption; {self._plan.gateway_meters} of them behind one gateway. The server runs on {url}.")
+        if database is not None:
+            self._say(f"Its store is {without_password(database)}.")
         self._say("Faulty on purpose:")
         for misfits in self._plan.misfits:
             end = f"must end as {misfits.error}" if misfits.error else "must succeed by another attempt"

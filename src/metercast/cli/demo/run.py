@@ -31,13 +31,16 @@ class Ended(NamedTuple):
     problems: list[str]
 
 
-async def run_demo(plan: Plan, out: TextIO, *, keep: bool) -> Ended:
-    """Runs it and reports to `out`. Whatever happens, its processes end and, unless `keep`, its directory goes."""
+async def run_demo(plan: Plan, out: TextIO, database: str | None, *, keep: bool) -> Ended:
+    """Runs it and reports to `out`. Whatever happens, its processes end and, unless `keep`, its directory goes.
+
+    `database` is the URL of an empty database; without one the server has a file in the directory.
+    """
     report = Report(plan, out)
     with _directory(keep=keep, report=report) as directory:
-        async with _simulator(plan, directory) as simulator, _server(plan, directory) as (server, url):
+        async with _simulator(plan, directory) as simulator, _server(plan, directory, database) as (server, url):
             async with Api(url) as api:
-                report.started(url)
+                report.started(url, database)
                 ended = await _use(plan, api, directory, simulator, report, out)
             await server.stop()
     return ended
@@ -144,8 +147,9 @@ async def _simulator(plan: Plan, directory: Path) -> AsyncIterator[Child]:
 
 
 @asynccontextmanager
-async def _server(plan: Plan, directory: Path) -> AsyncIterator[tuple[Child, str]]:
+async def _server(plan: Plan, directory: Path, database: str | None) -> AsyncIterator[tuple[Child, str]]:
     settings = {
+        "METERCAST_DATABASE_URL": database or "",
         "METERCAST_PORT": "0",
         "METERCAST_PROGRESS_TIMEOUT_SECONDS": f"{plan.silence_seconds:g}",
         "METERCAST_CONNECT_TIMEOUT_SECONDS": f"{plan.silence_seconds:g}",
