@@ -1,100 +1,29 @@
-"""The engine with a driver that does nothing: from submit to COMPLETED, every state written.
+"""The engine with a driver that does nothing: against a raw loop on SQLite, and its cost per device by size of task.
 
-The ceiling is a raw loop on one connection that does the same guarded begin and finish statements, with lock rows and
-synchronous=FULL, for buckets of the same size.
+The raw loop does the same guarded begin and finish statements on one connection, with lock rows and synchronous=FULL,
+for buckets of the same size. The cost per device of a task of 1,000,000 is held against that of tasks of 10,000, which
+run before and after it on the same database.
 """
 
-import asyncio
 import sqlite3
 import tempfile
 import time
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from statistics import median
 
 import msgspec
 import uvloop
 
+from bench.databases import KINDS, Databases, open_migrated, sqlite_files
 from bench.figure import Figure
-from metercast.commands.contract import CommandType, MeterSession
-from metercast.domain.command import CommandTraits, ConflictGroup
-from metercast.domain.meter import Meter, MeterRecord, SealedMeter, lock_key
-from metercast.domain.outcome import Outcome
-from metercast.domain.retry import Resend, RetryPolicy
-from metercast.driver.noop import NoopDriver
-from metercast.engine.engine import Engine
-from metercast.store.devices import MeterWrite
-from metercast.store.sqlite import SqliteStore
+from bench.fleet import MILLION, Names
+from bench.noop import DOCUMENT, submit_to_completed
+from metercast.domain.meter import lock_key
 from metercast.store.sqlite.migrations import migrate
-from metercast.store.tasks import DEFAULT_BUCKET, NewTask
+from metercast.store.tasks import DEFAULT_BUCKET
 
 SMALL, LARGE = 10_000, 100_000
-DOCUMENT = b'{"connection":{"host":"127.0.0.1"}}'
-
-
-class _NoParameters(msgspec.Struct):
-    """The command takes none."""
-
-
-async def _perform(session: MeterSession, parameters: Any) -> Outcome:
-    return Outcome.done()
-
-
-NOTHING = CommandType(
-    traits=CommandTraits(name="NOTHING", resend=Resend.SAFE, expires_after=timedelta(days=1)),
-    parameters=_NoParameters,
-    perform=_perform,
-)
-
-
-class PlainVault:
-    """Opens records without secrets."""
-
-    def __init__(self) -> None:
-        self._decoder = msgspec.json.Decoder(MeterRecord)
-
-    def open(self, stored: SealedMeter) -> Meter:
-        return Meter(stored.device_id, self._decoder.decode(stored.document), {})
-
-
-def device_ids(count: int) -> list[str]:
-    return [f"meter-{number:07d}" for number in range(count)]
-
-
-def new_task(task_id: str) -> NewTask:
-    now = datetime.now(UTC)
-    return NewTask(
-        task_id=task_id,
-        body_hash="",
-        command_id=task_id,
-        command_type="NOTHING",
-        conflict_group=ConflictGroup.NONE,
-        command_params=None,
-        scheduled_at=now,
-        expires_at=now + timedelta(days=1),
-        priority=4,
-        requested_by=None,
-        retry=RetryPolicy(),
-    )
-
-
-async def product(folder: Path, count: int) -> float:
-    """Seconds from submit to a final task."""
-    store = await SqliteStore.open(folder / f"product-{count}.sqlite3")
-    ids = device_ids(count)
-    await store.put_devices([MeterWrite(each, DOCUMENT, None, each, 1) for each in ids])
-    engine = Engine(store, NoopDriver(), {"NOTHING": NOTHING}, PlainVault(), lambda: datetime.now(UTC))
-    await engine.start()
-    began = time.perf_counter()
-    await store.create_task(new_task("task"), ids, allow_unknown=False)
-    engine.wake()
-    while (task := await store.get_task("task")).outcome is None:  # noqa: ASYNC110 (as a client would)
-        await asyncio.sleep(0.02)
-    elapsed = time.perf_counter() - began
-    assert task.counts.success == count, task
-    await engine.drain(10)
-    await store.close()
-    return elapsed
+SMALL_RUNS = 5
 
 
 def raw(folder: Path, count: int) -> float:
@@ -104,7 +33,7 @@ def raw(folder: Path, count: int) -> float:
     connection.execute("PRAGMA synchronous=FULL")
     migrate(connection)
     connection.execute("PRAGMA foreign_keys=OFF")
-    ids = device_ids(count)
+    ids = Names(count)[:]
     began = time.perf_counter()
     connection.execute("BEGIN IMMEDIATE")
     connection.execute(
@@ -113,9 +42,11 @@ def raw(folder: Path, count: int) -> float:
         (msgspec.json.encode(ids).decode(),),
     )
     connection.execute("COMMIT")
-    for first in range(1, count + 1, DEFAULT_BUCKET):
-        last = min(first + DEFAULT_BUCKET - 1, count)
-        keys = [(lock_key(each),) for each in ids[first - 1 : last]]
+    (offset,) = connection.execute("SELECT min(id) FROM task_devices").fetchone()
+    for start in range(0, count, DEFAULT_BUCKET):
+        end = min(start + DEFAULT_BUCKET, count)
+        first, last = offset + start, offset + end - 1
+        keys = [(lock_key(each),) for each in ids[start:end]]
         connection.execute("BEGIN IMMEDIATE")
         connection.executemany("INSERT INTO meter_locks (lock_key, bucket_id, epoch) VALUES (?, 1, 1)", keys)
         connection.execute(
@@ -137,29 +68,40 @@ def raw(folder: Path, count: int) -> float:
     return elapsed
 
 
-def run() -> list[Figure]:
+async def product(databases: Databases, name: str, count: int) -> float:
+    """Seconds from submit to a final task, on a database of its own."""
+    url, store = await open_migrated(databases, name)
+    beside = await databases.open_raw(url)
+    await beside.register(Names(count), DOCUMENT, None)
+    await beside.close()
+    elapsed = await submit_to_completed(store, "task", count)
+    await store.close()
+    await databases.drop(url)
+    return elapsed
+
+
+def against_raw() -> list[Figure]:
     """Interleaved, the best of three of each: the machine's noise only ever adds."""
     large: list[float] = []
     small: list[float] = []
     ceiling: list[float] = []
     for _ in range(3):
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            ceiling.append(raw(folder, LARGE))
-            large.append(uvloop.run(product(folder, LARGE)))
-            small.append(uvloop.run(product(folder, SMALL)))
+        with tempfile.TemporaryDirectory(prefix="metercast-bench-") as name, sqlite_files() as databases:
+            ceiling.append(raw(Path(name), LARGE))
+            large.append(uvloop.run(product(databases, "large", LARGE)))
+            small.append(uvloop.run(product(databases, "small", SMALL)))
     rate, raw_rate = LARGE / min(large), LARGE / min(ceiling)
     per_device = (min(large) / LARGE) / (min(small) / SMALL)
     return [
         Figure(
-            "engine, no-op driver, 100,000 devices: devices per second of the raw loop's",
+            "engine, no-op driver, SQLite, 100,000 devices: devices per second of the raw loop's",
             rate / raw_rate,
             bar=0.12,
             at_most=False,
             detail=f"{rate:,.0f}/s of {raw_rate:,.0f}/s",
         ),
         Figure(
-            "engine, no-op driver: cost per device at 100,000 over that at 10,000",
+            "engine, no-op driver, SQLite: cost per device at 100,000 over that at 10,000",
             per_device,
             bar=1.3,
             detail=f"{min(large) / LARGE * 1e6:.1f} us and {min(small) / SMALL * 1e6:.1f} us",
@@ -167,6 +109,27 @@ def run() -> list[Figure]:
     ]
 
 
-if __name__ == "__main__":
-    for figure in run():
-        print(figure)
+async def flatness(databases: Databases) -> Figure:
+    url, store = await open_migrated(databases, "flat")
+    beside = await databases.open_raw(url)
+    await beside.register(Names(MILLION), DOCUMENT, None)
+    small = [await submit_to_completed(store, f"before-{number}", SMALL) for number in range(SMALL_RUNS)]
+    large = await submit_to_completed(store, "large", MILLION)
+    small += [await submit_to_completed(store, f"after-{number}", SMALL) for number in range(SMALL_RUNS)]
+    await beside.close()
+    await store.close()
+    return Figure(
+        f"engine, no-op driver, {databases.name}: cost per device at {MILLION:,} over that at {SMALL:,}",
+        (large / MILLION) / (median(small) / SMALL),
+        bar=1.3,
+        detail=f"{large / MILLION * 1e6:.1f} us and {median(small) / SMALL * 1e6:.1f} us; once, and the median of"
+        f" {len(small)}; {MILLION / large:,.0f} devices a second",
+    )
+
+
+def run() -> list[Figure]:
+    figures = against_raw()
+    for kind in KINDS:
+        with kind() as databases:
+            figures.append(uvloop.run(flatness(databases)))
+    return figures

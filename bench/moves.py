@@ -1,0 +1,43 @@
+"""Transitions through a store, as a worker makes them: begin a batch, record its results, several buckets in hand."""
+
+import asyncio
+import time
+
+from metercast.domain.outcome import How
+from metercast.domain.states import DeviceStatus
+from metercast.store.attempts import LeasedBucket, OpenDevice, Result
+from metercast.store.contract import Store
+
+LANES = 4
+LEASE_SECONDS = 600.0
+
+
+async def store_moves(store: Store) -> float:
+    """Seconds for PENDING -> SENT -> SUCCESS of every device that is due, a bucket a batch, without the leasing."""
+    leased = [
+        await store.lease_bucket(due.bucket_id, "bench", LEASE_SECONDS) for due in await store.due_buckets(100_000)
+    ]
+    batches = [(each, [_succeeded(device) for device in each.devices]) for each in leased if each is not None]
+    waiting = iter(batches)
+
+    async def lane() -> None:
+        for bucket, results in waiting:
+            await _move(store, bucket, results)
+
+    began = time.perf_counter()
+    await asyncio.gather(*(lane() for _ in range(LANES)))
+    elapsed = time.perf_counter() - began
+    for bucket, _ in batches:
+        await store.release_bucket(bucket.lease, 0)
+    await store.finalise_ended()
+    return elapsed
+
+
+async def _move(store: Store, bucket: LeasedBucket, results: list[Result]) -> None:
+    begun = await store.begin_attempts(bucket.lease, bucket.devices)
+    moved = await store.record_results(bucket.lease, results)
+    assert len(begun.begun) == len(moved) == len(results)
+
+
+def _succeeded(device: OpenDevice) -> Result:
+    return Result(device.position, device.device_id, 1, DeviceStatus.SUCCESS, 1, how=How.DONE)
