@@ -8,35 +8,37 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.servers.mongodb import MongoServer
+    from tests.servers.postgres import PostgresServer
 
 KINDS = ("postgres", "mongodb")
+DATABASE = "postgres"  # of PostgreSQL it is there; MongoDB makes any
 
 
 def main(arguments: list[str]) -> int:
     if len(arguments) < 3 or arguments[0] not in KINDS or arguments[1] != "--":
         sys.stderr.write(f"{__doc__}")
         return 2
-    with tempfile.TemporaryDirectory(prefix="metercast-server-") as name:
-        server = _start(arguments[0], Path(name))
-        try:
-            url = server.new_database()
-            environ = os.environ | {"METERCAST_DATABASE_URL": url, "METERCAST_DEMO_DATABASE_URL": url}
-            return _run(arguments[2:], environ)
-        finally:
-            server.stop()
+    server = _started(arguments[0])
+    try:
+        environ = {"METERCAST_DATABASE_URL": server.url(DATABASE), "METERCAST_DEMO_DATABASE_URL": server.url(DATABASE)}
+        return _run(arguments[2:], os.environ | environ)
+    finally:
+        server.delete()
 
 
-def _start(kind: str, directory: Path) -> Any:
+def _started(kind: str) -> "PostgresServer | MongoServer":
+    """Durable, as in production."""
     if kind == "postgres":
         from tests.servers.postgres import PostgresServer
 
-        return PostgresServer.start(directory)
+        return PostgresServer.started(durable=True)
     from tests.servers.mongodb import MongoServer
 
-    return MongoServer.start(directory)
+    return MongoServer.started()
 
 
 def _run(command: list[str], environ: dict[str, str]) -> int:
