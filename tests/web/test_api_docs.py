@@ -13,7 +13,7 @@ from tests.web.conftest import Api, open_api
 from metercast.config import Config
 from metercast.domain.problem import Conflict, InvalidField, NotFound, Problem, Unavailable
 from metercast.engine.decoding import Malformed
-from metercast.engine.imports import ImportRejected, LineError
+from metercast.engine.line_report import InvalidLines, LineError
 from metercast.web.problems import Forbidden, Unauthorized, UnsupportedMediaType, document_of
 
 DOCS = Path(__file__).parent.parent.parent / "docs" / "api.md"
@@ -114,7 +114,7 @@ def test_the_table_of_problems_is_whole() -> None:
         Conflict(""),
         UnsupportedMediaType(""),
         InvalidField("", "", ""),
-        ImportRejected([LineError(1, "", "")], 1),
+        InvalidLines("", [LineError(1, "", "")], 1),
         Unavailable(""),
     ]
     rows = re.findall(r"^\| (\d{3}) \| `([\w:-]+)` \|", DOCS.read_text(), re.MULTILINE)

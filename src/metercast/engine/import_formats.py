@@ -38,24 +38,43 @@ _NUMBERS = frozenset({"port", "maxSessions", "serverSap", "clientSap", "security
 Row = tuple[int, dict[str, Any] | Problem]  # the line's number, from 1, and its record or what is wrong with it
 
 
+async def blocks(chunks: AsyncIterator[bytes]) -> AsyncIterator[tuple[int, bytes]]:
+    """Whole lines in blocks: the number of the first line, and the lines without the last one's end.
+
+    Raises InvalidField at a line too long, as soon as it is.
+    """
+    number, rest = 1, b""
+    async for chunk in chunks:
+        whole, end, rest = (rest + chunk).rpartition(b"\n")
+        if end:
+            check_lengths(number, whole)
+            yield number, whole
+            number += whole.count(b"\n") + 1
+        if len(rest) > MAX_LINE:
+            check_lengths(number, rest)
+    if rest.strip():
+        yield number, rest
+
+
+def check_lengths(number: int, block: bytes) -> None:
+    """InvalidField at a line that is too long; `number` is that of the block's first."""
+    if len(block) <= MAX_LINE:
+        return
+    for index, line in enumerate(block.split(b"\n")):
+        if len(line) > MAX_LINE:
+            raise InvalidField.secret(f"line {number + index}", f"longer than {MAX_LINE} octets")
+
+
 async def lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[tuple[int, str]]:
     """Number and text of each line that is not blank. Raises InvalidField at a line too long or not UTF-8."""
-    number, rest = 0, b""
-    async for chunk in chunks:
-        *whole, rest = (rest + chunk).split(b"\n")
-        for each in whole:
-            number += 1
-            if each.strip():
-                yield number, _text(number, each)
-        if len(rest) > MAX_LINE:
-            _text(number + 1, rest)
-    if rest.strip():
-        yield number + 1, _text(number + 1, rest)
+    async for first, block in blocks(chunks):
+        for number, line in enumerate(block.split(b"\n"), first):
+            if line.strip():
+                yield number, text_of(number, line)
 
 
-def _text(number: int, line: bytes) -> str:
-    if len(line) > MAX_LINE:
-        raise InvalidField.secret(f"line {number}", f"longer than {MAX_LINE} octets")
+def text_of(number: int, line: bytes) -> str:
+    """A line without its end. Raises InvalidField where it is not UTF-8."""
     try:
         return line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r")
     except UnicodeDecodeError:

@@ -10,18 +10,23 @@ import structlog
 
 from metercast.commands.contract import CommandType
 from metercast.commands.parameters import parse_parameters
-from metercast.domain.problem import Conflict, InvalidField, NotFound
+from metercast.domain.problem import Conflict, InvalidField, NotFound, Unavailable
 from metercast.domain.states import FINAL_TASK, DeviceStatus, IllegalTransition, TaskStatus
 from metercast.domain.task import DeviceCommand, DeviceCommandDetail, Task
 from metercast.engine.apikeys import ApiKeys, Caller
+from metercast.engine.intake import Intake
 from metercast.engine.meters import Meters, Sealer
 from metercast.engine.submission import (
+    BodyHash,
     SubmissionRules,
+    SubmitHeader,
     SubmitRequest,
+    check_devices,
     check_idempotency_key,
     check_number,
     find_command,
     in_utc,
+    most_devices,
     new_task,
     task_id_for,
 )
@@ -78,8 +83,39 @@ class Service:
         replayed = await self._replayed(task_id, body_hash, idempotency_key)
         if replayed is not None:
             return replayed
-        task = new_task(request, task_id, body_hash, self._commands, self._rules, self._clock(), caller.name)
-        return await self._create(task, request.devices, caller, allow_unknown=request.allow_unknown)
+        task = self._new_task(request, task_id, body_hash, caller)
+        check_devices(request.devices)
+        check_number(len(request.devices), find_command(task.command_type, self._commands), self._rules)
+        try:
+            return await self._create(task, request.devices, caller, allow_unknown=request.allow_unknown)
+        except UnknownDevices as error:
+            names = ", ".join(repr(each) for each in error.first[:5])
+            more = f" and {error.count - 5} more" if error.count > 5 else ""
+            reason = f"{error.count} not registered: {names}{more}; register them or set allowUnknown"
+            raise InvalidField("devices", error.first[0], reason) from None
+
+    async def submit_lines(self, intake: Intake, caller: Caller, idempotency_key: str | None) -> Created:
+        """As `submit`, for a task that comes as lines. All is read and checked before the store is asked to write."""
+        check_idempotency_key(idempotency_key)
+        header = await intake.read_header()
+        body_hash = BodyHash(header)
+        task_id = task_id_for(caller.key_id, idempotency_key)
+        if idempotency_key is not None and await self._exists(task_id):
+            await intake.hash_devices(body_hash)
+            replayed = await self._replayed(task_id, body_hash.hexdigest(), idempotency_key)
+            if replayed is not None:
+                return replayed
+            self._new_task(header, task_id, "", caller)  # says what is wrong with it
+            raise Unavailable(f"task {task_id} has just ceased to be: try again")
+        task = self._new_task(header, task_id, "", caller)
+        most = most_devices(find_command(task.command_type, self._commands), self._rules)
+        await intake.spool_devices(body_hash, most)
+        # Its times are those of a request that was made now, however long the lines took.
+        task = self._new_task(header, task_id, body_hash.hexdigest(), caller)
+        try:
+            return await self._create(task, intake.spool, caller, allow_unknown=header.allow_unknown)
+        except UnknownDevices as error:
+            raise intake.unknown(error) from None
 
     async def retry_failed(self, task_id: str, caller: Caller, idempotency_key: str | None) -> Created:
         """A new task with the same command for the FAILED devices of `task_id`, which must be over."""
@@ -151,14 +187,18 @@ class Service:
         )
         return _same_body(await self._store.create_task(again, (), allow_unknown=True), idempotency_key)
 
-    async def _create(self, task: NewTask, devices: Sequence[str], caller: Caller, *, allow_unknown: bool) -> Created:
+    def _new_task(self, header: SubmitHeader, task_id: str, body_hash: str, caller: Caller) -> NewTask:
+        return new_task(header, task_id, body_hash, self._commands, self._rules, self._clock(), caller.name)
+
+    async def _exists(self, task_id: str) -> bool:
         try:
-            created = await self._store.create_task(task, devices, allow_unknown=allow_unknown)
-        except UnknownDevices as error:
-            names = ", ".join(repr(each) for each in error.first[:5])
-            more = f" and {error.count - 5} more" if error.count > 5 else ""
-            reason = f"{error.count} not registered: {names}{more}; register them or set allowUnknown"
-            raise InvalidField("devices", error.first[0], reason) from None
+            await self._store.get_task(task_id)
+        except NotFound:
+            return False
+        return True
+
+    async def _create(self, task: NewTask, devices: Sequence[str], caller: Caller, *, allow_unknown: bool) -> Created:
+        created = await self._store.create_task(task, devices, allow_unknown=allow_unknown)
         if created.is_new:
             self.submitted[task.command_type] += 1
             log.info(
@@ -210,7 +250,7 @@ class Service:
     async def tasks(self, query: TaskQuery, limit: int, cursor: str | None) -> Page[Task]:
         return await self._store.list_tasks(query, limit, cursor)
 
-    def stream_devices(self, task_id: str) -> AsyncIterator[list[DeviceCommand]]:
+    def stream_devices(self, task_id: str) -> AsyncIterator[bytes]:
         return self._store.stream_devices(task_id)
 
     async def devices(self, task_id: str, query: DeviceQuery, limit: int, cursor: str | None) -> Page[DeviceCommand]:

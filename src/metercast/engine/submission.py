@@ -4,7 +4,7 @@ import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -23,6 +23,9 @@ Word = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 Priority = Annotated[int, msgspec.Meta(ge=0, le=9, description="9 goes first")]
 
 
+Header = TypeVar("Header", bound="SubmitHeader")
+
+
 class RetryRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
     """What is left out is the server's default."""
 
@@ -31,12 +34,11 @@ class RetryRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_f
     max_delay_seconds: Seconds | None = None
 
 
-class SubmitRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
-    """One command for many meters. `scheduledAt` absent or past means now."""
+class SubmitHeader(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
+    """All of a task but its devices. `scheduledAt` absent or past means now."""
 
     command_id: Word
     command_type: Word
-    devices: Annotated[list[DeviceId], msgspec.Meta(min_length=1)]
     command_params: dict[str, Any] | None = None
     scheduled_at: Instant | None = None
     expires_at: Instant | None = None
@@ -45,13 +47,47 @@ class SubmitRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_
     retry: RetryRequest | None = None
     allow_unknown: bool = False
 
+
+class SubmitRequest(SubmitHeader, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
+    """One command for many meters. `scheduledAt` absent or past means now."""
+
+    devices: Annotated[list[DeviceId], msgspec.Meta(min_length=1)]
+
     def body_hash(self) -> str:
-        """The same for every way to write the same request; InvalidField at a number that JSON can't hold."""
+        """See BodyHash."""
+        body_hash = BodyHash(self)
+        body_hash.add(self.devices)
+        return body_hash.hexdigest()
+
+
+class BodyHash:
+    """The same for every way to write the same request: as one JSON document, or as lines of any form.
+
+    It is the SHA-256 of the canonical JSON, in which `devices` stand after `commandType`. The ids are added in their
+    order. InvalidField at a number that JSON can't hold.
+    """
+
+    def __init__(self, header: SubmitHeader) -> None:
+        values = {name: getattr(header, name) for name in SubmitHeader.__struct_fields__}
         try:
-            canonical = msgspec.json.encode(self, order="deterministic")
+            canonical = msgspec.json.encode(SubmitHeader(**values), order="deterministic")
         except (OverflowError, RecursionError):
             raise InvalidField.secret("commandParams", "holds a number beyond 64 bits, or is nested too deep") from None
-        return hashlib.sha256(canonical).hexdigest()
+        before = msgspec.json.encode({"commandId": header.command_id, "commandType": header.command_type})[:-1]
+        assert canonical.startswith(before)
+        self._after = b"]" + canonical[len(before) :]
+        self._hash = hashlib.sha256(before + b',"devices":[')
+        self._separator = b""
+
+    def add(self, device_ids: list[str]) -> None:
+        if device_ids:
+            self._hash.update(self._separator + msgspec.json.encode(device_ids)[1:-1])
+            self._separator = b","
+
+    def hexdigest(self) -> str:
+        """Once, at the end."""
+        self._hash.update(self._after)
+        return self._hash.hexdigest()
 
 
 class SubmissionRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +99,7 @@ class SubmissionRules(msgspec.Struct, frozen=True, kw_only=True):
     bucket_size: int = DEFAULT_BUCKET
 
 
-def in_utc(request: SubmitRequest) -> SubmitRequest:
+def in_utc(request: Header) -> Header:
     """The request with its times in UTC."""
     return msgspec.structs.replace(
         request,
@@ -94,7 +130,7 @@ def check_idempotency_key(key: str | None) -> None:
 
 
 def new_task(
-    request: SubmitRequest,
+    request: SubmitHeader,
     task_id: str,
     body_hash: str,
     commands: Mapping[str, CommandType],
@@ -102,14 +138,12 @@ def new_task(
     now: datetime,
     requested_by: str,
 ) -> NewTask:
-    """The task to store, everything validated but whether its devices are known. Raises InvalidField."""
+    """The task to store, everything validated but its devices. Raises InvalidField."""
     for path, word in (("commandId", request.command_id), ("requestedBy", request.requested_by)):
         if word is not None and not word.isprintable():
             raise InvalidField(path, word, "holds printable characters only")
     command = find_command(request.command_type, commands)
     parse_parameters(command, request.command_params, now)
-    check_devices(request.devices)
-    check_number(len(request.devices), command, rules)
     scheduled_at = max(request.scheduled_at or now, now)
     if scheduled_at > now + FURTHEST:
         raise InvalidField("scheduledAt", _text(scheduled_at), "more than ten years ahead")
@@ -164,12 +198,15 @@ def check_devices(device_ids: Sequence[str]) -> None:
 
 def check_number(count: int, command: CommandType, rules: SubmissionRules) -> None:
     """Not more devices than the server and the command type allow."""
-    limit = rules.max_devices
+    most = most_devices(command, rules)
+    if count > most:
+        raise InvalidField("devices", f"{count} devices", f"a {command.name} task takes at most {most}")
+
+
+def most_devices(command: CommandType, rules: SubmissionRules) -> int:
+    """Of one task of that type."""
     of_type = rules.max_devices_of.get(command.name, command.traits.max_devices)
-    if of_type is not None and of_type < limit:
-        limit = of_type
-    if count > limit:
-        raise InvalidField("devices", f"{count} devices", f"a {command.name} task takes at most {limit}")
+    return rules.max_devices if of_type is None else min(rules.max_devices, of_type)
 
 
 def _retry(asked: RetryRequest | None, default: RetryPolicy) -> RetryPolicy:

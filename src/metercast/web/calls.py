@@ -7,6 +7,8 @@ import msgspec
 from metercast.store.keys import Role
 
 JSON = "application/json"
+NDJSON = "application/x-ndjson"
+CSV = "text/csv"
 PROBLEM = "application/problem+json"
 
 

@@ -8,8 +8,11 @@ from litestar.connection import ASGIConnection
 from metercast.config import Config
 from metercast.engine.apikeys import Caller
 from metercast.engine.service import Service
+from metercast.engine.spool import Spools
 from metercast.engine.stats import EngineStats
 from metercast.web.metrics import Metrics
+
+MAX_SPOOLS = 4  # tasks that are being received as lines at a time
 
 HttpRequest = Request[Any, Any, Any]
 Connection = ASGIConnection[Any, Any, Any, Any]
@@ -28,6 +31,7 @@ class Context:
         self.service = service
         self.config = config
         self.health = health
+        self.spools = Spools(config.data_dir / "spool", MAX_SPOOLS)
         self.metrics = Metrics(stats, service)
 
 

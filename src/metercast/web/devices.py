@@ -10,15 +10,13 @@ from metercast.engine.imports import MeterImport
 from metercast.engine.meters import Imported, MeterPut, MeterView, shows_no_secret
 from metercast.store.keys import Role
 from metercast.web import examples
-from metercast.web.calls import Call, documented
+from metercast.web.calls import CSV, NDJSON, Call, documented
 from metercast.web.context import HttpRequest, caller_of, context_of, service_of
 from metercast.web.problems import UnsupportedMediaType
 from metercast.web.requests import answer, media_type, path_id, read_json, read_query
 from metercast.web.tasks import UNSET, Cursor, Limit, Unset
 
 MAX_RECORD = 1 << 20
-CSV = "text/csv"
-NDJSON = "application/x-ndjson"
 
 
 class MeterFilter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

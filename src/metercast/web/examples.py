@@ -29,6 +29,18 @@ SUBMIT: dict[str, Any] = {
     "retry": {"maxAttempts": 5},
 }
 
+SUBMIT_NDJSON = """{"commandId": "681dce4358cba50614cee672", "commandType": "READ_CLOCK", "requestedBy": "billing"}
+{"deviceId": "meter-001"}
+{"deviceId": "meter-002"}
+"""
+
+SUBMIT_CSV = """commandId,commandType,requestedBy,retry
+681dce4358cba50614cee672,READ_CLOCK,billing,"{""maxAttempts"": 5}"
+deviceId
+meter-001
+meter-002
+"""
+
 TASK: dict[str, Any] = {
     "taskId": "task-3f0c9a1be2d44a7c8e6f5d2b1a098765",
     "commandId": "681dce4358cba50614cee672",

@@ -142,13 +142,13 @@ def _header_parameters(call: Call) -> list[Document]:
 
 
 def _body(call: Call) -> Document | None:
+    content: Document = {}
     if call.body is not None:
         schema = {"$ref": _REFERENCE.format(name=call.body.__name__)}
-        return {"required": True, "content": {JSON: {"schema": schema, "example": call.body_example}}}
-    if call.bodies:
-        content = {name: {"schema": {"type": "string"}, "example": text} for name, text in call.bodies.items()}
-        return {"required": True, "content": content}
-    return None
+        content[JSON] = {"schema": schema, "example": call.body_example}
+    for name, text in call.bodies.items():
+        content[name] = {"schema": {"type": "string"}, "example": text}
+    return {"required": True, "content": content} if content else None
 
 
 def _responses(call: Call) -> Document:

@@ -9,7 +9,7 @@ from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap
 
 from metercast.domain.problem import InvalidField, Problem
-from metercast.engine.imports import ImportRejected, problem_reason
+from metercast.engine.line_report import InvalidLines, problem_reason
 from metercast.web.calls import PROBLEM
 
 log = structlog.get_logger()
@@ -17,7 +17,7 @@ log = structlog.get_logger()
 
 class FieldError(msgspec.Struct, frozen=True, omit_defaults=True):
     """`received` is cut to 100 characters, and left out where there is none or it could be a secret. `line` stands in
-    the report of an import only."""
+    a report of lines only."""
 
     path: str
     reason: str
@@ -51,6 +51,22 @@ class UnsupportedMediaType(Problem):
     title = "Unsupported media type"
 
 
+class RequestTimeout(Problem):
+    """The body did not come in time."""
+
+    status = 408
+    title = "Request timeout"
+
+
+class ContentTooLarge(Problem):
+    status = 413
+    title = "Content too large"
+
+
+class Gone(Problem):
+    """The one who asked went away in the middle of the body; nobody reads the answer."""
+
+
 _HEADERS: dict[int, dict[str, str]] = {401: {"WWW-Authenticate": 'Bearer realm="metercast"'}, 503: {"Retry-After": "1"}}
 _GONE = "client disconnected prematurely"  # the framework's words for a body that broke off
 _TITLES = {400: "Bad request", 404: "Not found", 405: "Method not allowed", 413: "Content too large"}
@@ -72,12 +88,12 @@ def document_of(problem: Problem) -> ProblemDocument:
         problem.status,
         problem.detail,
         _errors(problem),
-        problem.count if isinstance(problem, ImportRejected) else msgspec.UNSET,
+        problem.count if isinstance(problem, InvalidLines) else msgspec.UNSET,
     )
 
 
 def _errors(problem: Problem) -> list[FieldError] | msgspec.UnsetType:
-    if isinstance(problem, ImportRejected):
+    if isinstance(problem, InvalidLines):
         return [FieldError(each.path, each.reason, _given(each.received), each.line) for each in problem.errors]
     if isinstance(problem, InvalidField):
         return [FieldError(problem.path, problem_reason(problem), _given(problem.received))]

@@ -1,5 +1,6 @@
 """Reading a request: the body, the query, the ids in the path. Whatever is wrong ends in a Problem."""
 
+from collections.abc import Iterable
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote_to_bytes
 
@@ -26,11 +27,13 @@ def media_type(request: HttpRequest) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-async def read_json(request: HttpRequest, type_: type[T], shows: Shows = shows_all_but_secrets) -> T:
-    """The body as `type_`. Raises UnsupportedMediaType, Malformed or InvalidField."""
+async def read_json(
+    request: HttpRequest, type_: type[T], shows: Shows = shows_all_but_secrets, *, or_else: Iterable[str] = ()
+) -> T:
+    """The body as `type_`. Raises UnsupportedMediaType, which names `or_else` too, Malformed or InvalidField."""
     sent = media_type(request)
     if sent not in ("", JSON):
-        raise UnsupportedMediaType(f"this call takes {JSON}, not {sent[:100]}")
+        raise UnsupportedMediaType(f"this call takes {', '.join([JSON, *or_else])}, not {sent[:100]}")
     return decode(await request.body(), type_, shows)
 
 

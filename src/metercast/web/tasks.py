@@ -1,6 +1,6 @@
 """Tasks: submit, look up, act upon."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any
 
 import msgspec
@@ -10,14 +10,17 @@ from litestar.response import Stream
 from metercast.domain.states import DeviceStatus, TaskStatus
 from metercast.domain.task import DeviceCommand, DeviceCommandDetail, Task
 from metercast.domain.words import ErrorWord
+from metercast.engine.intake import Intake
 from metercast.engine.service import Service
 from metercast.engine.submission import Instant, SubmitRequest, Word, utc
+from metercast.engine.task_formats import HEADER_COLUMNS, CsvTask, NdjsonTask, TaskLines
 from metercast.store.keys import Role
 from metercast.store.tasks import Created, DeviceQuery, ErrorCount, TaskQuery
 from metercast.web import examples
-from metercast.web.calls import JSON, Call, documented
-from metercast.web.context import HttpRequest, caller_of, service_of
-from metercast.web.requests import answer, path_id, read_json, read_nothing, read_query
+from metercast.web.calls import CSV, JSON, NDJSON, Call, documented
+from metercast.web.context import HttpRequest, caller_of, context_of, service_of
+from metercast.web.requests import answer, media_type, path_id, read_json, read_nothing, read_query
+from metercast.web.uploads import upload
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=1000, description="Most items of the page")]
 Cursor = Annotated[
@@ -114,19 +117,28 @@ class ErrorLine(msgspec.Struct, frozen=True, rename="camel"):
             group="Tasks",
             summary="Submit a task",
             description="One command for many meters. With an Idempotency-Key a repeated request answers with the task "
-            "that the first one made, and the header `Idempotent-Replayed: true`.",
+            "that the first one made, and the header `Idempotent-Replayed: true`. A task of many meters may come as "
+            "lines, and is then created whole or not at all. NDJSON: the first line is the task without `devices`, "
+            'each other one a device, `{"deviceId": "..."}` or `"..."`. CSV: a line with columns of the task '
+            f"({', '.join(HEADER_COLUMNS)}), one with their values (commandParams and retry as JSON), one with the "
+            "column deviceId, and then an id a line; an empty cell is as if left out. The lines that will not do are "
+            "reported, the first 100 of them in `errors`.",
             role=Role.OPERATOR,
             body=SubmitRequest,
             body_example=examples.SUBMIT,
+            bodies={NDJSON: examples.SUBMIT_NDJSON, CSV: examples.SUBMIT_CSV},
             idempotent=True,
             returns={201: Task},
             example=examples.TASK,
-            errors=(400, 409, 413, 415, 422),
+            errors=(400, 408, 409, 413, 415, 422),
         )
     ),
 )
 async def submit_task(request: HttpRequest) -> Response[bytes]:
-    asked = await read_json(request, SubmitRequest)
+    form = _FORMS.get(media_type(request))
+    if form is not None:
+        return await _submit_lines(request, form())
+    asked = await read_json(request, SubmitRequest, or_else=_FORMS)
     return _created(await service_of(request).submit(asked, caller_of(request), _idempotency_key(request)))
 
 
@@ -303,6 +315,13 @@ async def read_task_errors(request: HttpRequest) -> Response[bytes]:
     return answer(ErrorSummary([ErrorLine.of(each) for each in counts]))
 
 
+async def _submit_lines(request: HttpRequest, lines: TaskLines) -> Response[bytes]:
+    context = context_of(request)
+    with context.spools.open() as spool:
+        intake = Intake(lines, upload(request, context.config.stream_limit), spool)
+        return _created(await context.service.submit_lines(intake, caller_of(request), _idempotency_key(request)))
+
+
 def _created(created: Created) -> Response[bytes]:
     headers = {"Location": f"/tasks/{created.task.task_id}"}
     if not created.is_new:
@@ -316,14 +335,13 @@ def _idempotency_key(request: HttpRequest) -> str | None:
 
 async def _document(service: Service, task: Task) -> AsyncIterator[bytes]:
     yield _encode(task)[:-1] + b',"devices":['
-    separator = b""
-    async for devices in service.stream_devices(task.task_id):
-        yield separator + _encode(devices)[1:-1]
-        separator = b","
+    async for piece in service.stream_devices(task.task_id):
+        yield piece
     yield b"]}"
 
 
 _encode = msgspec.json.Encoder().encode
+_FORMS: dict[str, Callable[[], TaskLines]] = {NDJSON: NdjsonTask, CSV: CsvTask}
 
 ROUTES = [
     submit_task,
