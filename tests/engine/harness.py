@@ -273,7 +273,8 @@ class World:
         return task
 
     async def devices(self, task_id: str) -> list[DeviceCommand]:
-        return [each async for bucket in self.store.stream_devices(task_id) for each in bucket]
+        text = b"".join([piece async for piece in self.store.stream_devices(task_id)])
+        return msgspec.json.decode(b"[" + text + b"]", type=list[DeviceCommand])
 
     async def device(self, task_id: str, device_id: str) -> DeviceCommand:
         return await self.store.get_device_command(task_id, device_id)

@@ -5,13 +5,14 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
 from tests.store.harness import EPOCH, StoreHarness
 
 from metercast.domain.command import ConflictGroup
 from metercast.domain.outcome import How
 from metercast.domain.retry import RetryPolicy
 from metercast.domain.states import DeviceStatus
-from metercast.domain.task import Counts, Task
+from metercast.domain.task import Counts, DeviceCommand, Task
 from metercast.domain.words import ErrorWord
 from metercast.store.attempts import Begun, LeasedBucket, Result
 from metercast.store.devices import MeterWrite
@@ -64,8 +65,10 @@ async def lease(harness: StoreHarness, task_id: str, owner: str = "worker") -> L
     return leased
 
 
-async def begin(harness: StoreHarness, bucket: LeasedBucket) -> Begun:
-    return await harness.store.begin_attempts(bucket.lease, bucket.devices)
+async def begin(harness: StoreHarness, bucket: LeasedBucket, *device_ids: str) -> Begun:
+    """All devices of the bucket, or those."""
+    devices = [each for each in bucket.devices if not device_ids or each.device_id in device_ids]
+    return await harness.store.begin_attempts(bucket.lease, devices)
 
 
 async def begun_bucket(harness: StoreHarness, task_id: str, owner: str = "worker") -> LeasedBucket:
@@ -119,6 +122,15 @@ async def snapshot(harness: StoreHarness, *task_ids: str) -> list[Any]:
 async def status_of(harness: StoreHarness, task_id: str, device_id: str) -> tuple[str, str | None]:
     rows = {row["device_id"]: row for row in await harness.raw_devices(task_id)}
     return rows[device_id]["command_status"], rows[device_id]["error_message"]
+
+
+def parsed(pieces: Iterable[bytes]) -> list[DeviceCommand]:
+    """What the pieces of a stream are, joined."""
+    return msgspec.json.decode(b"[" + b"".join(pieces) + b"]", type=list[DeviceCommand])
+
+
+async def streamed(harness: StoreHarness, task_id: str) -> list[DeviceCommand]:
+    return parsed([piece async for piece in harness.store.stream_devices(task_id)])
 
 
 def at(seconds: float) -> datetime:

@@ -1,13 +1,14 @@
 """What the conformance suite needs of a store under test. A new store adds a harness here, not a test file."""
 
-import sqlite3
-from collections.abc import Callable, Sequence
+import importlib
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
+from tests.servers.proxy import FaultProxy
+
 from metercast.store.contract import Store
-from metercast.store.sqlite import SqliteStore
 
 EPOCH = datetime(2026, 5, 8, 2, 0, tzinfo=UTC)
 
@@ -26,71 +27,61 @@ class ManualClock:
 
 
 class StoreHarness(Protocol):
-    """A store on fresh storage, its clock, a restart, and a look at what is really stored."""
+    """A store on fresh storage, its clock, a restart, and a look at what is really stored.
+
+    `proxy` is what the store's connections go through, where the test asked for one; the looks do not go through it.
+    `child_arguments` say how a process of its own opens the storage: "module:function", and the function's argument.
+    """
 
     store: Store
     clock: ManualClock
+    proxy: FaultProxy | None
+    child_arguments: tuple[str, str]
 
     async def reopen(self) -> None:
         """Closes the store and opens it again on the same storage."""
         ...
 
+    async def another(self) -> Store | None:
+        """A second store on the same storage, with the same clock; None where only one can have it."""
+        ...
+
     async def close(self) -> None: ...
 
     async def raw_task(self, task_id: str) -> dict[str, Any] | None:
-        """task_id, command_id, command_type, scheduled_at, status, created_at, updated_at, outcome."""
+        """task_id, command_id, command_type, scheduled_at, status, created_at, updated_at, outcome; sealed or not."""
         ...
 
     async def raw_devices(self, task_id: str) -> list[dict[str, Any]]:
-        """task_id, device_id, command_status, error_message, last_updated; in the task's order."""
+        """task_id, device_id, command_status, error_message, last_updated; in the task's order, sealed or not."""
+        ...
+
+    async def raw_rows(self) -> int:
+        """Rows of tasks, sealed or not, and of all that hangs on them, over all tables; 0 where nothing is left."""
         ...
 
 
-TASK_COLUMNS = "task_id, command_id, command_type, scheduled_at, status, created_at, updated_at, outcome"
-DEVICE_COLUMNS = "task_id, device_id, command_status, error_message, last_updated"
+Start = Callable[[Path], Awaitable[StoreHarness]]
 
 
-class SqliteHarness:
-    def __init__(self, directory: Path, clock: ManualClock, store: SqliteStore) -> None:
-        self.path = directory / "metercast.db"
-        self.clock = clock
-        self.store: Store = store
+def _start(name: str, function: str = "start") -> Start:
+    """Imported only where it is used: each needs a library and a server of its own."""
 
-    @classmethod
-    async def start(cls, directory: Path) -> StoreHarness:
-        clock = ManualClock()
-        return cls(directory, clock, await SqliteStore.open(directory / "metercast.db", clock))
+    async def start(directory: Path) -> StoreHarness:
+        module = importlib.import_module(f"tests.store.{name}_harness")
+        harness: StoreHarness = await getattr(module, function)(directory)
+        return harness
 
-    async def reopen(self) -> None:
-        await self.store.close()
-        self.store = await SqliteStore.open(self.path, self.clock)
-
-    async def close(self) -> None:
-        await self.store.close()
-
-    async def raw_task(self, task_id: str) -> dict[str, Any] | None:
-        rows = self._rows(f"SELECT {TASK_COLUMNS} FROM tasks WHERE task_id = ?", task_id)
-        return rows[0] if rows else None
-
-    async def raw_devices(self, task_id: str) -> list[dict[str, Any]]:
-        return self._rows(f"SELECT {DEVICE_COLUMNS} FROM task_devices WHERE task_id = ? ORDER BY id", task_id)
-
-    def _rows(self, statement: str, parameter: str) -> list[dict[str, Any]]:
-        connection = sqlite3.connect(self.path)
-        try:
-            connection.row_factory = sqlite3.Row
-            rows = [dict(row) for row in connection.execute(statement, (parameter,))]
-        finally:
-            connection.close()
-        times = ("scheduled_at", "created_at", "updated_at", "last_updated")
-        return [{k: datetime.fromisoformat(v) if k in times else v for k, v in row.items()} for row in rows]
+    return start
 
 
-async def _start_sqlite(directory: Path) -> StoreHarness:
-    return await SqliteHarness.start(directory)
+STORES: dict[str, Start] = {"sqlite": _start("sqlite"), "postgres": _start("postgres"), "mongodb": _start("mongo")}
 
-
-STORES: dict[str, Callable[[Path], Any]] = {"sqlite": _start_sqlite}
+# The same stores behind a proxy that cuts connections; SQLite has none.
+BEHIND_PROXY: dict[str, Start] = {
+    "postgres": _start("postgres", "start_behind_proxy"),
+    "mongodb": _start("mongo", "start_behind_proxy"),
+}
 
 
 def statuses(rows: Sequence[dict[str, Any]]) -> dict[str, str]:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 from tests.store.fleet import at, counted, meter, new_task
-from tests.store.harness import ManualClock, SqliteHarness
+from tests.store.harness import ManualClock
+from tests.store.sqlite_harness import SqliteHarness
 
 from metercast.domain.states import DeviceStatus
 from metercast.store.errors import StoreInUse, StoreUnavailable

@@ -1,5 +1,6 @@
 """SQLite: the tables that people query, and the way from every revision."""
 
+import json
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from metercast.domain.states import TaskStatus
 from metercast.store.errors import StoreInUse, StoreTooNew, StoreUnavailable
 from metercast.store.sqlite import SqliteStore
 from metercast.store.sqlite.migrations import migrate, migrations
+from metercast.store.tasks import TaskQuery
 
 FIXED: dict[str, dict[str, str]] = {
     "tasks": {
@@ -89,20 +91,36 @@ async def test_every_connection_is_durable(tmp_path: Path) -> None:
     await store.close()
 
 
+_TASK_AT_1 = """
+    INSERT INTO tasks (task_id, command_id, command_type, scheduled_at, status, created_at, updated_at,
+      conflict_group, expires_at, priority, retry, body_hash, bucket_size, total)
+    VALUES ('t', 'c', 'READ_CLOCK', '2026-05-08T02:00:00.000000Z', 'IN_PROGRESS', '2026-05-08T01:59:00.000000Z',
+      '2026-05-08T02:00:00.000000Z', 'none', '2099-05-09T02:00:00.000000Z', 4, '{}', 'h', 500, 2);
+    INSERT INTO task_devices (id, task_id, device_id, command_status, last_updated)
+    VALUES (1, 't', 'a', 'PENDING', '2026-05-08T01:59:00.000000Z'),
+           (2, 't', 'b', 'SUCCESS', '2026-05-08T02:01:00.000000Z');
+    INSERT INTO task_buckets (task_id, first_id, last_id, due_at, pending, success)
+    VALUES ('t', 1, 2, '2026-05-08T02:00:00.000000Z', 1, 1);
+"""
+
+_HALF_AT_2 = """
+    INSERT INTO tasks (task_id, command_id, command_type, scheduled_at, status, created_at, updated_at,
+      conflict_group, expires_at, priority, retry, body_hash, bucket_size, total, unsealed_until)
+    SELECT 'half', command_id, command_type, scheduled_at, 'QUEUED', created_at, updated_at,
+      conflict_group, expires_at, priority, retry, body_hash, bucket_size, 40000, '2026-05-08T02:01:00.000000Z'
+    FROM tasks;
+    INSERT INTO task_devices (id, task_id, device_id, command_status, last_updated)
+    VALUES (3, 'half', 'a', 'PENDING', '2026-05-08T02:00:00.000000Z');
+    INSERT INTO task_buckets (task_id, first_id, last_id, pending) VALUES ('half', 3, 3, 1);
+    INSERT INTO last_ids (table_name, last_id) VALUES ('task_devices', 700);
+"""
+
 # The data of a file at each revision: what a user could have had then.
 DATA: dict[int, str] = {
     0: "",
-    1: """
-        INSERT INTO tasks (task_id, command_id, command_type, scheduled_at, status, created_at, updated_at,
-          conflict_group, expires_at, priority, retry, body_hash, bucket_size, total)
-        VALUES ('t', 'c', 'READ_CLOCK', '2026-05-08T02:00:00.000000Z', 'IN_PROGRESS', '2026-05-08T01:59:00.000000Z',
-          '2026-05-08T02:00:00.000000Z', 'none', '2099-05-09T02:00:00.000000Z', 4, '{}', 'h', 500, 2);
-        INSERT INTO task_devices (id, task_id, device_id, command_status, last_updated)
-        VALUES (1, 't', 'a', 'PENDING', '2026-05-08T01:59:00.000000Z'),
-               (2, 't', 'b', 'SUCCESS', '2026-05-08T02:01:00.000000Z');
-        INSERT INTO task_buckets (task_id, first_id, last_id, due_at, pending, success)
-        VALUES ('t', 1, 2, '2026-05-08T02:00:00.000000Z', 1, 1);
-    """,
+    1: _TASK_AT_1,
+    2: _TASK_AT_1 + _HALF_AT_2,
+    3: _TASK_AT_1 + _HALF_AT_2,
 }
 
 
@@ -118,9 +136,14 @@ async def test_migrations_from_every_revision_keep_the_data(tmp_path: Path, path
     if revision:
         task = await store.get_task("t")
         assert (task.status, task.counts.total, task.counts.success) == (TaskStatus.IN_PROGRESS, 2, 1)
-        assert [[device.device_id for device in part] async for part in store.stream_devices("t")] == [["a", "b"]]
+        text = b"".join([piece async for piece in store.stream_devices("t")])
+        assert [each["deviceId"] for each in json.loads(b"[" + text + b"]")] == ["a", "b"]
         assert len(await store.due_buckets(10)) == 1
+        while await store.sweep_unsealed(100):
+            pass
+        assert [task.task_id for task in (await store.list_tasks(TaskQuery(), 10, None)).items] == ["t"]
     await store.close()
+    assert rows(old, "SELECT DISTINCT task_id FROM task_devices") == ([("t",)] if revision else [])
     newest = "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_stat%' ORDER BY name"
     assert rows(old, newest) == rows(path, newest)
     assert rows(old, "PRAGMA user_version") == [(len(migrations()),)]

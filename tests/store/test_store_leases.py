@@ -204,7 +204,7 @@ async def test_a_meter_is_in_one_session_whatever_the_task(harness: StoreHarness
     assert begun.locked == [positions["m"]]
     assert await status_of(harness, "two", "m") == ("PENDING", None)
     await harness.store.record_results(first.lease, [success(first)])
-    begun = await begin(harness, second)
+    begun = await begin(harness, second, "m")
     assert [each.meter.device_id for each in begun.begun] == ["m"]
     await check_counts(harness, "one", "two")
 

@@ -3,7 +3,7 @@
 import base64
 
 import pytest
-from tests.store.fleet import at, begin, begun_bucket, create, failure, lease, retry, success
+from tests.store.fleet import at, begin, begun_bucket, create, failure, lease, parsed, retry, streamed, success
 from tests.store.harness import StoreHarness
 
 from metercast.domain.problem import InvalidField, NotFound
@@ -156,13 +156,12 @@ async def test_a_forged_position_is_no_traceback(harness: StoreHarness) -> None:
 async def test_a_stream_holds_every_device_once_in_order(harness: StoreHarness) -> None:
     ids = [f"m{(number * 37) % 120:03d}" for number in range(120)]
     await create(harness, "t", ids)
-    parts = []
-    async for part in harness.store.stream_devices("t"):
-        parts.append([device.device_id for device in part])
-        if len(parts) == 1:
+    pieces: list[bytes] = []
+    async for piece in harness.store.stream_devices("t"):
+        if not pieces:
             await begun_bucket(harness, "t")
-    assert [len(part) for part in parts] == [50, 50, 20]
-    assert [device_id for part in parts for device_id in part] == ids
+        pieces.append(piece)
+    assert [each.device_id for each in parsed(pieces)] == ids
 
 
 async def test_a_bucket_of_a_stream_is_one_consistent_read(harness: StoreHarness) -> None:
@@ -170,11 +169,9 @@ async def test_a_bucket_of_a_stream_is_one_consistent_read(harness: StoreHarness
     await create(harness, "t", [f"m{number:02d}" for number in range(50)])
     stream = harness.store.stream_devices("t")
     bucket = await begun_bucket(harness, "t")
-    (part,) = [each async for each in stream]
-    assert {device.command_status for device in part} == {DeviceStatus.SENT}
+    assert {each.command_status for each in parsed([piece async for piece in stream])} == {DeviceStatus.SENT}
     await harness.store.record_results(bucket.lease, [success(bucket, n) for n in range(50)])
-    (part,) = [each async for each in harness.store.stream_devices("t")]
-    assert {device.command_status for device in part} == {DeviceStatus.SUCCESS}
+    assert {each.command_status for each in await streamed(harness, "t")} == {DeviceStatus.SUCCESS}
 
 
 async def test_streams_and_pages_of_no_task_are_not_found(harness: StoreHarness) -> None:

@@ -28,7 +28,7 @@ _ENDS_IN = frozenset(after for (before, _), after in DEVICE_TRANSITIONS.items() 
 _HELD = """
 SELECT b.task_id, t.status, t.conflict_group, t.expires_at, b.first_id, b.last_id
 FROM task_buckets b JOIN tasks t ON t.task_id = b.task_id
-WHERE b.bucket_id = ? AND b.lease_owner = ? AND b.lease_epoch = ? AND b.lease_until > ?
+WHERE b.bucket_id = ? AND b.lease_owner = ? AND b.lease_epoch = ? AND b.lease_until > ? AND t.unsealed_until IS NULL
 """
 
 # A lock whose lease (bucket, epoch) no longer lives is free.
@@ -43,10 +43,15 @@ ON CONFLICT (lock_key) DO UPDATE SET bucket_id = excluded.bucket_id, epoch = exc
 # An earlier epoch of this bucket is dead: what it left goes too.
 _UNLOCK = "DELETE FROM meter_locks WHERE lock_key IN (SELECT value FROM json_each(?)) AND bucket_id = ? AND epoch <= ?"
 
-_PENDING = f"""
+_STANDING = """
 SELECT json_group_array(id), json_group_array(tries),
   json_group_object(id, json(progress)) FILTER (WHERE progress IS NOT NULL)
-FROM task_devices WHERE id IN (SELECT value FROM json_each(?)) AND command_status = '{_BEGINS_FROM}'
+FROM task_devices WHERE id IN (SELECT value FROM json_each(?)) AND command_status = ?
+"""
+# What was begun under a lease holds the lock of its meter under that lease until its result is recorded.
+_OWN_LOCKS = """
+SELECT json_group_array(lock_key) FROM meter_locks
+WHERE lock_key IN (SELECT value FROM json_each(?)) AND bucket_id = ? AND epoch = ?
 """
 _BEGIN = f"""
 UPDATE task_devices SET command_status = 'SENT', tries = tries + 1, error_message = NULL, error_detail = NULL,
@@ -101,8 +106,8 @@ class SqliteAttempts:
 
     async def begin_attempts(self, lease: Lease, devices: Sequence[OpenDevice]) -> Begun:
         # A meter may change between this read and the write as it may right after: its session has what it had.
-        asked = {device.position for device in devices}
-        meters = await self.database.read(lambda connection: meters_of(connection, asked))
+        asked = {device.position: device.tries for device in devices}
+        meters = await self.database.read(lambda connection: meters_of(connection, asked.keys()))
         keys = {lock_key(meter.device_id): position for position, meter in meters.items()}
         return await self.database.write(lambda connection, now: _begin(connection, now, lease, asked, meters, keys))
 
@@ -146,25 +151,28 @@ def _begin(
     connection: sqlite3.Connection,
     now: datetime,
     lease: Lease,
-    asked: set[int],
+    asked: dict[int, int],
     meters: dict[int, SealedMeter],
     keys: dict[int, int],
 ) -> Begun:
-    """`meters` and the positions by lock key, `keys`, are of those in `asked` that are registered."""
-    held = _held(connection, now, lease, asked)
+    """`asked` holds their attempts so far by position; `meters` and the positions by lock key, `keys`, are of those
+    that are registered."""
+    held = _held(connection, now, lease, asked.keys())
     text = to_text(now)
     if held.status is not TaskStatus.IN_PROGRESS:
         return Begun(held.status, [], [], [], [])
     if held.expires_at <= text:
         return Begun(held.status, [], [], [], list(asked))
+    tries, progress = _standing(connection, asked.keys(), _BEGINS_FROM)
+    again = _begun_before(connection, lease, asked, keys, meters) if len(tries) < len(asked) else []
     waits: frozenset[int] = frozenset()
     if held.group is not ConflictGroup.NONE:
-        void = conflicts.superseded(connection, asked)
+        void = conflicts.superseded(connection, tries.keys())
         if void:
             detail = "a newer command of its kind ran on this meter first"
             _refuse(connection, now, held, void, ErrorWord.SUPERSEDED, detail)
-        waits = conflicts.that_wait(connection, asked, held.group, text)
-    tries, progress = _pending(connection, asked - waits)
+        waits = conflicts.that_wait(connection, tries.keys(), held.group, text)
+        tries = {position: tries[position] for position in tries.keys() - waits - set(void)}
     free = {key: position for key, position in keys.items() if position in tries}
     for key in found(connection, _LOCKED, (json_array(free), text)):
         del free[key]
@@ -172,15 +180,30 @@ def _begin(
     begun = [BegunDevice(each, tries[each] + 1, meters[each], progress.get(each)) for each in free.values()]
     _mark_sent(connection, held, free.values(), text)
     pending = meters.keys() & tries.keys()
-    return Begun(
-        held.status, begun, list(pending.difference(free.values())), list(waits), list(asked - waits - pending)
-    )
+    ended = asked.keys() - waits - pending - {each.position for each in again}
+    return Begun(held.status, again + begun, list(pending.difference(free.values())), list(waits), list(ended))
 
 
-def _pending(connection: sqlite3.Connection, positions: Collection[int]) -> tuple[dict[int, int], dict[int, Any]]:
-    """The attempts so far, and the progress of long commands, of those of `positions` that are PENDING."""
-    found_ids, tries, progress = connection.execute(_PENDING, (json_array(positions),)).fetchone()
+def _standing(
+    connection: sqlite3.Connection, positions: Collection[int], status: DeviceStatus
+) -> tuple[dict[int, int], dict[int, Any]]:
+    """The attempts so far, and the progress of long commands, of those of `positions` that are in `status`."""
+    found_ids, tries, progress = connection.execute(_STANDING, (json_array(positions), status)).fetchone()
     return dict(zip(_integers.decode(found_ids), _integers.decode(tries), strict=True)), _progress.decode(progress)
+
+
+def _begun_before(
+    connection: sqlite3.Connection,
+    lease: Lease,
+    asked: dict[int, int],
+    keys: dict[int, int],
+    meters: dict[int, SealedMeter],
+) -> list[BegunDevice]:
+    """Those that this call has begun already, when its answer was lost."""
+    tries, progress = _standing(connection, asked.keys(), _ENDS_FROM)
+    sent = {key: each for key, each in keys.items() if tries.get(each) == asked[each] + 1}
+    own = found(connection, _OWN_LOCKS, (json_array(sent), lease.bucket_id, lease.epoch))
+    return [BegunDevice(each, tries[each], meters[each], progress.get(each)) for each in map(sent.__getitem__, own)]
 
 
 def _mark_sent(connection: sqlite3.Connection, held: _Held, positions: Collection[int], text: str) -> None:

@@ -1,6 +1,7 @@
 """The order of commands that conflict on one meter, on SQLite (design, section 3, "Order on a meter").
 
-`open_commands` holds what is PENDING or SENT of the types that have a conflict group, and nothing else.
+`open_commands` holds what is PENDING or SENT of the types that have a conflict group, and nothing else; also that of
+tasks that are not sealed yet, which have no place in the order before they are.
 """
 
 import sqlite3
@@ -20,6 +21,7 @@ WHERE EXISTS (
   SELECT 1 FROM open_commands other JOIN tasks t ON t.task_id = other.task_id
   JOIN task_devices d ON d.id = other.id
   WHERE other.device_id = mine.device_id AND other.conflict_group = mine.conflict_group AND other.id <> mine.id
+    AND t.unsealed_until IS NULL
     AND (t.scheduled_at, t.created_at, t.task_id) < (my_task.scheduled_at, my_task.created_at, my_task.task_id)
     AND (d.command_status = 'SENT'
       OR ((t.status = 'IN_PROGRESS' OR (t.status = 'QUEUED' AND t.scheduled_at <= ?3)) AND NOT other.superseded
@@ -32,7 +34,7 @@ UPDATE open_commands SET superseded = 1 WHERE id IN (
   JOIN tasks my_task ON my_task.task_id = mine.task_id
   JOIN open_commands other ON other.device_id = mine.device_id AND other.conflict_group = mine.conflict_group
   JOIN tasks t ON t.task_id = other.task_id
-  WHERE other.id <> mine.id AND NOT other.superseded
+  WHERE other.id <> mine.id AND NOT other.superseded AND t.unsealed_until IS NULL
     AND (t.scheduled_at, t.created_at, t.task_id) < (my_task.scheduled_at, my_task.created_at, my_task.task_id))
 RETURNING id
 """

@@ -27,7 +27,8 @@ _COUNT_KNOWN = "SELECT count(*) FROM devices WHERE device_id IN (SELECT value FR
 
 _OPEN_TASK = """
 SELECT d.task_id FROM task_devices d JOIN tasks t ON t.task_id = d.task_id
-WHERE d.device_id = ? AND t.outcome IS NULL AND d.command_status IN ('PENDING', 'SENT') LIMIT 1
+WHERE d.device_id = ? AND t.outcome IS NULL AND t.unsealed_until IS NULL AND d.command_status IN ('PENDING', 'SENT')
+LIMIT 1
 """
 
 

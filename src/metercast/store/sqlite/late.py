@@ -13,6 +13,8 @@ from metercast.store.sqlite.times import to_text
 
 _WORDS = ", ".join(f"'{word}'" for word in sorted(CORRECTABLE))
 
+_SEALED = "SELECT 1 FROM tasks WHERE task_id = ? AND unsealed_until IS NULL"
+
 _KEEP = """
 INSERT OR REPLACE INTO task_device_attempts
   (task_device_id, attempt, late, started_at, ended_at, error_message, error_detail)
@@ -44,6 +46,8 @@ _REWRITE = "UPDATE tasks SET status = ?, outcome = ?, success = ?, failed = ?, u
 
 def record(connection: sqlite3.Connection, now: datetime, task_id: str, result: Result) -> Transition | None:
     """See store.attempts.AttemptStore.record_late_result."""
+    if connection.execute(_SEALED, (task_id,)).fetchone() is None:
+        return None
     text = to_text(now)
     connection.execute(
         _KEEP, (result.position, result.tries, text, result.error, result.detail, task_id, result.device_id)

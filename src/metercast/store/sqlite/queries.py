@@ -1,7 +1,6 @@
-"""What people ask of tasks, on SQLite: look up, page, stream."""
+"""What people ask of tasks, on SQLite: look up and page. A task that is not sealed is not there."""
 
 import sqlite3
-from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 import msgspec
@@ -29,6 +28,8 @@ SELECT t.task_id, t.command_id, t.command_type, t.command_params, t.scheduled_at
 FROM tasks t
 """
 
+_SEALED = "SELECT 1 FROM tasks WHERE task_id = ? AND unsealed_until IS NULL"
+
 _DEVICES = """
 SELECT d.device_id, d.command_status, d.error_message, d.last_updated, d.tries, d.how, d.error_detail,
   d.next_attempt_at, d.id
@@ -38,7 +39,7 @@ FROM task_devices d
 _DETAIL = f"""
 {_DEVICES.replace("FROM task_devices d", ", d.sent_at, r.result, t.command_type FROM task_devices d")}
 JOIN tasks t ON t.task_id = d.task_id LEFT JOIN task_device_results r ON r.task_device_id = d.id
-WHERE d.device_id = ? AND +d.task_id = ?
+WHERE d.device_id = ? AND +d.task_id = ? AND t.unsealed_until IS NULL
 """
 
 _ATTEMPTS = """
@@ -69,8 +70,7 @@ class SqliteQueries:
         if cursor is not None:
             conditions.append("(t.created_at, t.task_id) < (?, ?)")
             parameters += decode_cursor(query, cursor, tuple[str, str])
-        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-        statement = f"{_TASKS} {where} ORDER BY t.created_at DESC, t.task_id DESC LIMIT ?"
+        statement = f"{_TASKS} WHERE {' AND '.join(conditions)} ORDER BY t.created_at DESC, t.task_id DESC LIMIT ?"
 
         def work(connection: sqlite3.Connection) -> list[Task]:
             return [_task(row) for row in connection.execute(statement, (*parameters, limit + 1))]
@@ -81,16 +81,6 @@ class SqliteQueries:
             return Page(items, None)
         last = items[-1]
         return Page(items, encode_cursor(query, [to_text(last.created_at), last.task_id]))
-
-    async def stream_devices(self, task_id: str) -> AsyncIterator[list[DeviceCommand]]:
-        def ranges(connection: sqlite3.Connection) -> list[tuple[int, int]]:
-            require_task(connection, task_id)
-            return connection.execute(
-                "SELECT first_id, last_id FROM task_buckets WHERE task_id = ? ORDER BY first_id", (task_id,)
-            ).fetchall()
-
-        for first_last in await self.database.read(ranges):
-            yield await self.database.read(lambda connection, ids=first_last: _bucket(connection, ids))  # type: ignore[misc]
 
     async def list_devices(
         self, task_id: str, query: DeviceQuery, limit: int, cursor: str | None
@@ -110,7 +100,7 @@ class SqliteQueries:
         statement = f"{_DEVICES} WHERE {' AND '.join(conditions)} AND d.id > ? ORDER BY d.id LIMIT ?"
 
         def work(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
-            require_task(connection, task_id)
+            require_sealed(connection, task_id)
             return connection.execute(statement, (*parameters, after, limit + 1)).fetchall()
 
         rows = await self.database.read(work)
@@ -128,7 +118,7 @@ class SqliteQueries:
 
     async def error_counts(self, task_id: str) -> list[ErrorCount]:
         def work(connection: sqlite3.Connection) -> list[ErrorCount]:
-            require_task(connection, task_id)
+            require_sealed(connection, task_id)
             rows = connection.execute(_ERRORS, (task_id,))
             return [ErrorCount(DeviceStatus(status), ErrorWord(word), count) for status, word, count in rows]
 
@@ -136,7 +126,7 @@ class SqliteQueries:
 
 
 def find_task(connection: sqlite3.Connection, task_id: str) -> Task | None:
-    row = connection.execute(f"{_TASKS} WHERE t.task_id = ?", (task_id,)).fetchone()
+    row = connection.execute(f"{_TASKS} WHERE t.task_id = ? AND t.unsealed_until IS NULL", (task_id,)).fetchone()
     return None if row is None else _task(row)
 
 
@@ -146,6 +136,12 @@ def require_task(connection: sqlite3.Connection, task_id: str) -> Task:
     if task is None:
         raise NotFound(f"no task {task_id!r}")
     return task
+
+
+def require_sealed(connection: sqlite3.Connection, task_id: str) -> None:
+    """Raises NotFound; costs less than `require_task`."""
+    if connection.execute(_SEALED, (task_id,)).fetchone() is None:
+        raise NotFound(f"no task {task_id!r}")
 
 
 def _conditions(query: TaskQuery) -> tuple[list[str], list[Any]]:
@@ -158,12 +154,7 @@ def _conditions(query: TaskQuery) -> tuple[list[str], list[Any]]:
         ("t.created_at < ?", query.created_to and to_text(query.created_to)),
     )
     given = [(condition, value) for condition, value in wanted if value is not None]
-    return [condition for condition, _ in given], [value for _, value in given]
-
-
-def _bucket(connection: sqlite3.Connection, ids: tuple[int, int]) -> list[DeviceCommand]:
-    rows = connection.execute(f"{_DEVICES} WHERE d.id BETWEEN ? AND ? ORDER BY d.id", ids)
-    return [_device(row) for row in rows]
+    return ["t.unsealed_until IS NULL", *(condition for condition, _ in given)], [value for _, value in given]
 
 
 def _task(row: tuple[Any, ...]) -> Task:

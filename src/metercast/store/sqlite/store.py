@@ -7,14 +7,33 @@ from typing import Self
 
 from metercast.store.sqlite.attempts import SqliteAttempts
 from metercast.store.sqlite.counters import SqliteCounters
+from metercast.store.sqlite.creation import SqliteCreation
 from metercast.store.sqlite.database import Database
 from metercast.store.sqlite.devices import SqliteDevices
+from metercast.store.sqlite.exporting import SqliteExporting
+from metercast.store.sqlite.importing import SqliteImporting
 from metercast.store.sqlite.keys import SqliteKeys
 from metercast.store.sqlite.leases import SqliteLeases
+from metercast.store.sqlite.queries import SqliteQueries
+from metercast.store.sqlite.streaming import SqliteStreaming
+from metercast.store.sqlite.sweeping import SqliteSweeping
 from metercast.store.sqlite.tasks import SqliteTasks
 
 
-class SqliteStore(SqliteTasks, SqliteLeases, SqliteAttempts, SqliteDevices, SqliteCounters, SqliteKeys):
+class SqliteStore(
+    SqliteCreation,
+    SqliteTasks,
+    SqliteQueries,
+    SqliteStreaming,
+    SqliteSweeping,
+    SqliteLeases,
+    SqliteAttempts,
+    SqliteDevices,
+    SqliteCounters,
+    SqliteKeys,
+    SqliteExporting,
+    SqliteImporting,
+):
     """Implements store.contract.Store."""
 
     @classmethod
