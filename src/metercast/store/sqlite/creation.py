@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import sqlite3
+import time
 from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -17,6 +18,9 @@ from metercast.store.sqlite.database import Database
 from metercast.store.sqlite.queries import require_task
 from metercast.store.sqlite.times import later, to_text
 from metercast.store.tasks import CREATE_CHUNK, UNSEALED_SECONDS, Created, NewTask, UnknownDevices
+
+# Other writes wait for one of a large task about so long; the time of its commit comes to it.
+_WRITE_SECONDS = 0.06
 
 _UNKNOWN = """
 SELECT value FROM json_each(?) WHERE NOT EXISTS (SELECT 1 FROM devices WHERE device_id = value)
@@ -79,8 +83,8 @@ class SqliteCreation:
             if chunk.unknown:
                 raise UnknownDevices(chunk.unknown[:10], len(chunk.unknown))
             text, (status, due) = to_text(now), _start(task, now)
-            _insert_header(connection, task, chunk.size, status, due, text, None)
-            _insert_devices(connection, task, chunk, text, due)
+            _insert_header(connection, task, len(chunk.ids), status, due, text, None)
+            _insert_devices(connection, task, chunk.ids, text, due)
             return Created(require_task(connection, task.task_id), True, True)
 
         return await self.database.write(work)
@@ -104,10 +108,9 @@ class _Leftover(Exception):
 
 
 class _Chunk(NamedTuple):
-    """Device ids as JSON, and those of them that are not registered."""
+    """Device ids, and those of them that are not registered."""
 
-    ids: str
-    size: int
+    ids: list[str]
     unknown: list[str]
 
 
@@ -119,6 +122,7 @@ class _Creation:
         self._task = task
         self._total = total
         self._until: str | None = None
+        self._buckets = 1 + CREATE_CHUNK // 4 // task.bucket_size  # that are written at once
 
     async def open(self) -> Created | None:
         """Writes the header, or finds the task."""
@@ -151,19 +155,32 @@ class _Creation:
                 unknown += chunk.unknown[: 10 - len(unknown)]
                 missing += len(chunk.unknown)
                 if not missing:
-                    await self._write(chunk)
+                    await self._write(chunk.ids)
         finally:
             ahead.cancel()
             await asyncio.gather(ahead, return_exceptions=True)
         if missing:
             raise UnknownDevices(unknown, missing)
 
-    async def _write(self, chunk: _Chunk) -> None:
-        def work(connection: sqlite3.Connection, now: datetime) -> None:
-            self._hold(connection, now)
-            _insert_devices(connection, self._task, chunk, to_text(now), None)
+    async def _write(self, ids: list[str]) -> None:
+        written = 0
+        while written < len(ids):
+            part = ids[written : written + self._buckets * self._task.bucket_size]
+            seconds = await self._write_some(part)
+            written += len(part)
+            fitting = self._buckets * min(2.0, _WRITE_SECONDS / seconds)
+            self._buckets = max(1, min(int(fitting), CREATE_CHUNK // self._task.bucket_size))
 
-        await self._database.write(work)
+    async def _write_some(self, ids: list[str]) -> float:
+        """How long the writer was at it, in seconds."""
+
+        def work(connection: sqlite3.Connection, now: datetime) -> float:
+            start = time.perf_counter()
+            self._hold(connection, now)
+            _insert_devices(connection, self._task, ids, to_text(now), None)
+            return time.perf_counter() - start
+
+        return await self._database.write(work)
 
     async def seal(self) -> Created:
         task = self._task
@@ -197,15 +214,11 @@ class _Creation:
 async def _read(database: Database, device_ids: Sequence[str], start: int, end: int, allow_unknown: bool) -> _Chunk:
     """Reads one slice, on a thread: it may come from a file."""
 
-    def read() -> tuple[str, int]:
-        ids = device_ids[start:end]
-        return msgspec.json.encode(ids).decode(), len(ids)
+    def unknown(connection: sqlite3.Connection) -> list[str]:
+        return [row[0] for row in connection.execute(_UNKNOWN, (msgspec.json.encode(ids).decode(),))]
 
-    ids, count = await asyncio.to_thread(read)
-    if allow_unknown:
-        return _Chunk(ids, count, [])
-    unknown = await database.read(lambda connection: [row[0] for row in connection.execute(_UNKNOWN, (ids,))])
-    return _Chunk(ids, count, unknown)
+    ids = await asyncio.to_thread(lambda: device_ids[start:end])
+    return _Chunk(list(ids), [] if allow_unknown else await database.read(unknown))
 
 
 def _found(connection: sqlite3.Connection, now: datetime, task: NewTask) -> Created | None:
@@ -249,12 +262,12 @@ def _insert_header(
 
 
 def _insert_devices(
-    connection: sqlite3.Connection, task: NewTask, chunk: _Chunk, created: str, due: str | None
+    connection: sqlite3.Connection, task: NewTask, ids: list[str], created: str, due: str | None
 ) -> None:
     """With their buckets, which are not due where `due` is None."""
     first = rowids.next_device(connection)
-    last = first + chunk.size - 1
-    connection.execute(_INSERT_DEVICES, (task.task_id, created, chunk.ids, first))
+    last = first + len(ids) - 1
+    connection.execute(_INSERT_DEVICES, (task.task_id, created, msgspec.json.encode(ids).decode(), first))
     if task.conflict_group is not ConflictGroup.NONE:
         connection.execute(_INSERT_COMMANDS, (first, last, task.conflict_group))
     ranges = [(start, min(start + task.bucket_size - 1, last)) for start in range(first, last + 1, task.bucket_size)]
