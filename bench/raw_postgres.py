@@ -68,7 +68,7 @@ class RawPostgres:
     how_streamed = "COPY of the same text"
 
     def __init__(self, connection: Any) -> None:
-        self._connection = connection
+        self.connection = connection
 
     @classmethod
     async def open(cls, url: str) -> Self:
@@ -78,7 +78,7 @@ class RawPostgres:
         now = datetime.now(UTC)
         text = document.decode()
         rows = ((each, text, sealed, each, 1, now, now) for each in names)
-        await self._connection.copy_records_to_table("devices", records=rows, columns=_METERS)
+        await self.connection.copy_records_to_table("devices", records=rows, columns=_METERS)
         await self.settle()
 
     async def create(self, task_id: str, names: Sequence[str]) -> float:
@@ -88,12 +88,12 @@ class RawPostgres:
         chunks = ["".join(lines[start : start + _COPIED_AT_ONCE]).encode() for start in starts]
         del lines
         began = time.perf_counter()
-        async with self._connection.transaction():
+        async with self.connection.transaction():
             values = (task_id, now, now + timedelta(days=1), DEFAULT_BUCKET, len(names))
-            await self._connection.execute(_INSERT_TASK, *values)
-            await self._connection.copy_to_table("task_devices", source=_each(chunks), columns=_DEVICES)
-            last = await self._connection.fetchval("SELECT max(id) FROM task_devices")
-            await self._connection.execute(_INSERT_BUCKETS, task_id, last - len(names) + 1, last, DEFAULT_BUCKET, now)
+            await self.connection.execute(_INSERT_TASK, *values)
+            await self.connection.copy_to_table("task_devices", source=_each(chunks), columns=_DEVICES)
+            last = await self.connection.fetchval("SELECT max(id) FROM task_devices")
+            await self.connection.execute(_INSERT_BUCKETS, task_id, last - len(names) + 1, last, DEFAULT_BUCKET, now)
         return time.perf_counter() - began
 
     async def move(self, task_id: str) -> float:
@@ -108,8 +108,8 @@ class RawPostgres:
         moved = 0
         began = time.perf_counter()
         for begin, finish in batches:
-            moved += _count(await self._connection.execute(_BEGIN, *begin))
-            moved += _count(await self._connection.execute(_FINISH, *finish))
+            moved += _count(await self.connection.execute(_BEGIN, *begin))
+            moved += _count(await self.connection.execute(_FINISH, *finish))
         elapsed = time.perf_counter() - began
         assert moved == 2 * (last - first + 1)
         return elapsed
@@ -120,8 +120,8 @@ class RawPostgres:
         moved = 0
         began = time.perf_counter()
         for each in range(first, last + 1):
-            moved += _count(await self._connection.execute(_BEGIN_ONE, each, now))
-            moved += _count(await self._connection.execute(_FINISH_ONE, each, now))
+            moved += _count(await self.connection.execute(_BEGIN_ONE, each, now))
+            moved += _count(await self.connection.execute(_FINISH_ONE, each, now))
         elapsed = time.perf_counter() - began
         assert moved == 2 * (last - first + 1)
         return elapsed
@@ -135,18 +135,18 @@ class RawPostgres:
 
         first, last = await self._range(task_id)
         began = time.perf_counter()
-        await self._connection.copy_from_query(_TEXT, first, last, output=take)
+        await self.connection.copy_from_query(_TEXT, first, last, output=take)
         return time.perf_counter() - began, length
 
     async def settle(self) -> None:
-        await self._connection.execute("VACUUM ANALYZE")
-        await self._connection.execute("CHECKPOINT")
+        await self.connection.execute("VACUUM ANALYZE")
+        await self.connection.execute("CHECKPOINT")
 
     async def close(self) -> None:
-        await self._connection.close()
+        await self.connection.close()
 
     async def _range(self, task_id: str) -> tuple[int, int]:
-        row = await self._connection.fetchrow(
+        row = await self.connection.fetchrow(
             "SELECT min(first_id), max(last_id) FROM task_buckets WHERE task_id = $1", task_id
         )
         return row[0], row[1]
