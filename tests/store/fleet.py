@@ -1,7 +1,8 @@
 """Meters, tasks and results for tests of a store, and what must always hold."""
 
+import asyncio
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -122,6 +123,53 @@ async def snapshot(harness: StoreHarness, *task_ids: str) -> list[Any]:
 async def status_of(harness: StoreHarness, task_id: str, device_id: str) -> tuple[str, str | None]:
     rows = {row["device_id"]: row for row in await harness.raw_devices(task_id)}
     return rows[device_id]["command_status"], rows[device_id]["error_message"]
+
+
+class Spool(Sequence[str]):
+    """Device ids that are nowhere in memory at once. Slices only, as a file would give them.
+
+    `at` maps the number of a device to what is called before a slice with it is given; it may raise or wait. Slices are
+    read on threads.
+    """
+
+    def __init__(self, size: int, prefix: str = "m", at: Mapping[int, Callable[[], object]] | None = None) -> None:
+        self._size = size
+        self._prefix = prefix
+        self._at = at or {}
+        self.longest = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, index: Any) -> Any:
+        start, stop, step = index.indices(self._size)
+        assert step == 1
+        self.longest = max(self.longest, stop - start)
+        for number, call in self._at.items():
+            if start <= number < stop:
+                call()
+        return self.ids(start, stop)
+
+    def __iter__(self) -> Iterator[str]:
+        raise AssertionError("read by slices only")
+
+    def ids(self, start: int = 0, stop: int | None = None) -> list[str]:
+        return [f"{self._prefix}{number:06d}" for number in range(start, self._size if stop is None else stop)]
+
+
+async def until(condition: Callable[[], Awaitable[object]], seconds: float = 20.0) -> None:
+    """Waits until what is awaited is true."""
+    async with asyncio.timeout(seconds):
+        while not await condition():  # noqa: ASYNC110 (it asks a store)
+            await asyncio.sleep(0.01)
+
+
+async def sweep(harness: StoreHarness, limit: int = 1000) -> int:
+    """All there is to sweep; the number of rows."""
+    swept = 0
+    while rows := await harness.store.sweep_unsealed(limit):
+        swept += rows
+    return swept
 
 
 def parsed(pieces: Iterable[bytes]) -> list[DeviceCommand]:
