@@ -98,6 +98,43 @@ async def test_any_ndjson(idle_api: Api, lines: list[Any]) -> None:
     await _answered(idle_api, "POST", "/devices/import", content, "application/x-ndjson")
 
 
+DEVICE_LINES = st.lists(
+    ANY | st.text(max_size=4) | st.fixed_dictionaries({"deviceId": st.sampled_from(["m-1", "x", "ü"]) | ANY}),
+    max_size=6,
+)
+
+
+@relaxed
+@given(
+    header=_bodies({name: each for name, each in TASK_FIELDS.items() if name != "devices"}, {"commandId"}),
+    lines=DEVICE_LINES,
+)
+async def test_any_task_as_ndjson(idle_api: Api, header: Any, lines: list[Any]) -> None:
+    content = "\n".join(json.dumps(line) for line in [header, *lines]).encode()
+    await _answered(idle_api, "POST", "/tasks", content, "application/x-ndjson")
+
+
+@relaxed
+@given(
+    columns=st.lists(st.sampled_from(["commandId", "commandType", "retry", "priority", "allowUnknown"]), max_size=5),
+    values=st.text(st.sampled_from('1,"\x00ü;{}tru'), max_size=30),
+    text=st.text(st.sampled_from('a1,"\n\r\x00ü;'), max_size=60),
+)
+async def test_any_task_as_csv(idle_api: Api, columns: list[str], values: str, text: str) -> None:
+    content = f"{','.join(columns)}\n{values}\ndeviceId\n{text}".encode()
+    await _answered(idle_api, "POST", "/tasks", content, "text/csv")
+    await _answered(
+        idle_api, "POST", "/tasks", f"commandId,commandType\nc,READ_CLOCK\ndeviceId\n{text}".encode(), "text/csv"
+    )
+
+
+@relaxed
+@given(content=st.binary(max_size=200))
+@pytest.mark.parametrize("media_type", ["text/csv", "application/x-ndjson"])
+async def test_any_octets_as_lines(idle_api: Api, content: bytes, media_type: str) -> None:
+    await _answered(idle_api, "POST", "/tasks", content, media_type)
+
+
 @relaxed
 @given(
     header=st.lists(st.sampled_from(["deviceId", "host", "port", "password", "clientSap", "zork"]), max_size=5),

@@ -158,6 +158,12 @@ async def test_the_examples_are_what_the_api_takes_and_answers(api: Api) -> None
     await api.register("meter-002")
     task = (await api.client.post("/tasks", json=examples.SUBMIT)).json()
     assert task.keys() == examples.TASK.keys()
+    for media_type, content in (
+        ("text/csv", examples.SUBMIT_CSV),
+        ("application/x-ndjson", examples.SUBMIT_NDJSON),
+    ):
+        response = await api.client.post("/tasks", content=content, headers={"Content-Type": media_type})
+        assert (response.status_code, response.json()["counts"]["total"]) == (201, 2)
     document = (await api.client.get(f"/tasks/{task['taskId']}")).json()
     assert document.keys() == examples.TASK_DOCUMENT.keys()
     assert document["devices"][0].keys() == examples.DEVICES[0].keys()

@@ -3,13 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import httpx
 import pytest
 from tests.web.conftest import Api
 
-from metercast.domain.task import DeviceCommand
 from metercast.store.errors import StoreUnavailable
 
 TOMORROW = (datetime.now(UTC) + timedelta(days=1)).isoformat()
@@ -45,19 +43,16 @@ async def test_what_breaks_off_is_no_valid_answer(socket_api: Api, monkeypatch: 
     task_id = await _large(socket_api, 3_000)
     stream = socket_api.parts.store.stream_devices
 
-    async def breaking(task_id: str) -> AsyncIterator[list[DeviceCommand]]:
-        buckets = 0
-        async for bucket in stream(task_id):
-            if buckets == 3:
-                raise StoreUnavailable("the disk is gone")
-            buckets += 1
-            yield bucket
+    async def breaking(task_id: str) -> AsyncIterator[bytes]:
+        async for piece in stream(task_id):
+            yield piece[: len(piece) // 2]
+            raise StoreUnavailable("the disk is gone")
 
     monkeypatch.setattr(socket_api.parts.store, "stream_devices", breaking)
     received = bytearray()
     with pytest.raises(httpx.RemoteProtocolError):
         await _receive(socket_api, task_id, received)
-    assert b"meter-01499" in received
+    assert b"meter-00000" in received
     assert not received.endswith(b"]}")
     monkeypatch.undo()
     assert len((await socket_api.client.get(f"/tasks/{task_id}")).json()["devices"]) == 3_000
@@ -67,10 +62,10 @@ async def test_a_client_that_goes_away_stops_the_reading(socket_api: Api, monkey
     task_id = await _large(socket_api, 2_000)
     stopped = asyncio.Event()
 
-    async def endless(task_id: str) -> AsyncIterator[list[Any]]:
+    async def endless(task_id: str) -> AsyncIterator[bytes]:
         try:
             while True:
-                yield [{"deviceId": "x" * 1000}] * 100
+                yield b"x" * 100_000
                 await asyncio.sleep(0)
         finally:
             stopped.set()

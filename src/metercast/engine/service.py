@@ -37,6 +37,7 @@ from metercast.store.tasks import Created, DeviceQuery, ErrorCount, NewTask, Tas
 log = structlog.get_logger()
 
 _PAGE = 5000
+_NO_DEVICE = ("",)
 
 
 class EngineControl(Protocol):
@@ -171,7 +172,7 @@ class Service:
         command = self._commands.get(found.command_type)
         if command is None:
             return None
-        # The store tells whether the body is the same; it creates nothing, for the task is there.
+        # The store finds the task and tells whether the body is the same. It creates nothing: no device is named so.
         again = NewTask(
             task_id=task_id,
             body_hash=body_hash,
@@ -185,7 +186,11 @@ class Service:
             requested_by=found.requested_by,
             retry=found.retry,
         )
-        return _same_body(await self._store.create_task(again, (), allow_unknown=True), idempotency_key)
+        try:
+            created = await self._store.create_task(again, _NO_DEVICE, allow_unknown=False)
+        except UnknownDevices:  # it has just ceased to be
+            return None
+        return _same_body(created, idempotency_key)
 
     def _new_task(self, header: SubmitHeader, task_id: str, body_hash: str, caller: Caller) -> NewTask:
         return new_task(header, task_id, body_hash, self._commands, self._rules, self._clock(), caller.name)
