@@ -2,7 +2,7 @@
 
 import os
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
@@ -100,6 +100,18 @@ class Api:
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
         return await self._call("POST", "/tasks", body=document, headers=headers)
 
+    async def submit_lines(self, header: Json, lines: Iterable[bytes], idempotency_key: str | None = None) -> Json:
+        """The new task, without its devices. `lines` are its devices as NDJSON, in pieces of any size; what is read
+        of them is sent at once. `header` is the task without them."""
+
+        async def body() -> AsyncIterator[bytes]:
+            yield msgspec.json.encode(header) + b"\n"
+            for piece in lines:
+                yield piece
+
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        return await self._call("POST", "/tasks", content=body(), headers={"Content-Type": NDJSON, **headers})
+
     async def act(self, task_id: str, action: str) -> Json:
         """cancel, pause, resume or retry-failed; the task as it is then, or the new one."""
         return await self._call("POST", f"/tasks/{encoded(task_id)}/{action}")
@@ -191,7 +203,7 @@ class Api:
         *,
         query: Query | None = None,
         body: Json | None = None,
-        content: bytes | None = None,
+        content: bytes | AsyncIterator[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Json:
         sent = dict(headers or {})

@@ -162,6 +162,59 @@ def test_a_task_from_a_file_with_devices_from_standard_input(
     assert table.splitlines()[1].split()[:4] == [task["taskId"], "READ_REGISTERS", "COMPLETED", "SUCCEEDED"]
 
 
+def test_a_task_with_devices_from_a_file_of_any_size(capsys: Capture, site: Site, tmp_path: Path) -> None:
+    registered(capsys, site)
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    submit = ("submit", "--type", "READ_CLOCK", "--at", tomorrow, "--allow-unknown", "--json")
+    plain = tmp_path / "ids.txt"
+    plain.write_text("".join(f"m,{number}\n" for number in range(50_000)))
+    task = json.loads(answers(capsys, *submit, "--devices-from", str(plain), "first"))
+    assert task["counts"]["total"] == 50_001
+    found = documents(answers(capsys, "show", task["taskId"], "--json", "--status", "PENDING"))
+    assert [each["deviceId"] for each in found[:3]] == ["first", "m,0", "m,1"]
+    table = tmp_path / "meters.csv"
+    table.write_text('\ufeffsite,deviceId\r\nA,meter-0001\r\n\r\n"B, C",meter-0002\r\n,\r\n', newline="")
+    once = (*submit, "--command-id", "c", "--idempotency-key", "csv", "--devices-from", str(table))
+    task = json.loads(answers(capsys, *once))
+    found = documents(answers(capsys, "show", task["taskId"], "--json", "--status", "PENDING"))
+    assert [each["deviceId"] for each in found] == ["meter-0001", "meter-0002"]
+    # The same task, its devices named in another way.
+    again = [*once[: once.index("--devices-from")], "meter-0001", "meter-0002"]
+    assert json.loads(answers(capsys, *again))["taskId"] == task["taskId"]
+
+
+def test_what_is_wrong_with_a_file_of_devices_is_said_with_its_line(
+    capsys: Capture, site: Site, tmp_path: Path
+) -> None:
+    registered(capsys, site)
+    before = answers(capsys, "tasks", "--type", "READ_CLOCK", "--json")
+    file = tmp_path / "ids"
+    for content, arguments, said in (
+        ("meter-0001\n\nmeter-0001\n", (), f"line 3 of {file}: deviceId: stands in line 1 of {file} already"),
+        ("meter-0001\nmeter-0002\n", ("meter-0002",), f"line 2 of {file}: deviceId: stands in DEVICE 1 already"),
+        ("meter-0001\nnobody\nnoone\n", (), f"line 2 of {file}: deviceId: not registered"),
+        ("meter-0001\na\tb\n", (), f"line 2 of {file}: deviceId: a device id holds printable characters only"),
+        ("x,deviceId\n1,meter-0001\n2,meter-0001\n", (), f"line 3 of {file}: deviceId: stands in line 2 of {file}"),
+        ("", (), "devices: none"),
+        ("\n\n", (), "devices: none"),
+    ):
+        file.write_text(content)
+        asked = ("submit", "--type", "READ_CLOCK", "--devices-from", str(file), *arguments)
+        assert said in complains(capsys, *asked, code=1)
+    for octets, said in (
+        (b"m\n\xff\n", "line 2 is not UTF-8"),
+        (b"x,deviceId\n1\n", "line 2 has no deviceId"),
+    ):
+        file.write_bytes(octets)
+        assert said in complains(capsys, "submit", "--type", "READ_CLOCK", "--devices-from", str(file), code=2)
+    file.write_bytes(b"m\n" + b"x" * 70_000)
+    said = complains(capsys, "submit", "--type", "READ_CLOCK", "--devices-from", str(file), code=1)
+    assert "line 2 is longer than 65536 octets" in said
+    gone = complains(capsys, "submit", "--type", "READ_CLOCK", "--devices-from", str(tmp_path / "none"), code=2)
+    assert "No such file" in gone
+    assert answers(capsys, "tasks", "--type", "READ_CLOCK", "--json") == before
+
+
 def test_failures_show_their_word_and_the_exit_code_tells_the_outcome(capsys: Capture, site: Site) -> None:
     registered(capsys, site)
     lines = answers(

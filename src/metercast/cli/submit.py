@@ -3,15 +3,13 @@
 import asyncio
 import secrets
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import click
 
 from metercast.cli import exits
 from metercast.cli.connect import Server, json_option, with_server
+from metercast.cli.device_files import opened, submit_from
 from metercast.cli.exits import USAGE, CommandFailed
 from metercast.cli.output import Json, write, write_json
 from metercast.cli.progress import display_for
@@ -26,7 +24,13 @@ MAX_OCTETS = 1 << 30
 @click.option("--file", "-f", "document_file", metavar="FILE", help="The task as JSON, as POST /tasks takes it; or -.")
 @click.option("--type", "command_type", help="The command type, as in READ_CLOCK.")
 @click.option("--params", metavar="JSON|@FILE", help="The command's parameters.")
-@click.option("--devices-file", metavar="FILE", help="Device ids, one a line; or -.")
+@click.option(
+    "--devices-from",
+    "--devices-file",
+    "devices_from",
+    metavar="FILE",
+    help="Device ids, one a line, or a CSV with a column deviceId; or -. It may be of any size.",
+)
 @click.option("--command-id", help="What the upstream request is called; without it a random one.")
 @click.option("--at", "scheduled_at", metavar="TIME", help="When it is due, with zone; without it now.")
 @click.option("--expires", "expires_at", metavar="TIME", help="When it is given up, with zone.")
@@ -42,7 +46,7 @@ def submit(
     *,
     devices: tuple[str, ...],
     document_file: str | None,
-    devices_file: str | None,
+    devices_from: str | None,
     params: str | None,
     max_attempts: int | None,
     idempotency_key: str | None,
@@ -55,7 +59,7 @@ def submit(
 
     The task comes from --file, from the other options, or from both, where the options go before the file.
     """
-    if document_file == "-" and devices_file == "-":
+    if document_file == "-" and devices_from == "-":
         raise click.UsageError("standard input can be the task or the devices, not both")
     document = _read_document(document_file) if document_file is not None else {}
     document |= {_camel(name): value for name, value in fields.items() if value is not None}
@@ -63,22 +67,27 @@ def submit(
         document["commandParams"] = _read_params(params)
     if max_attempts is not None:
         document["retry"] = {**(document.get("retry") or {}), "maxAttempts": max_attempts}
-    ids = [*devices, *(_read_ids(devices_file) if devices_file is not None else ())]
-    if ids:
-        document["devices"] = ids
+    if devices or devices_from is not None:
+        document["devices"] = devices
     document.setdefault("commandId", f"cli-{secrets.token_hex(8)}")
-    for name, option in (("commandType", "--type"), ("devices", "DEVICE or --devices-file")):
+    for name, option in (("commandType", "--type"), ("devices", "DEVICE or --devices-from")):
         if name not in document:
             raise click.UsageError(f"the task names no {name}: give {option}, or a --file that does")
-    return asyncio.run(_submit(server, document, idempotency_key, follows=watch, as_json=as_json))
+    asked = _submit(server, document, devices_from, idempotency_key, follows=watch, as_json=as_json)
+    return asyncio.run(asked)
 
 
-async def _submit(server: Server, document: Json, key: str | None, *, follows: bool, as_json: bool) -> int:
+async def _submit(
+    server: Server, document: Json, devices_from: str | None, key: str | None, *, follows: bool, as_json: bool
+) -> int:
     # With a key of our own, asking again after an answer that got lost makes no second task.
     key = key or f"cli-{secrets.token_hex(12)}"
     async with server.api() as api:
         try:
-            task = await api.submit(document, key)
+            if devices_from is None:
+                task = await api.submit(document, key)
+            else:
+                task = await submit_from(devices_from, api, document, key)
         except NotReached as error:
             again = f"to ask again without making a second task, give --idempotency-key {key}"
             if document["commandId"].startswith("cli-"):
@@ -99,18 +108,6 @@ def _camel(name: str) -> str:
     return first + "".join(word.capitalize() for word in rest)
 
 
-@contextmanager
-def _opened(name: str) -> Iterator[IO[bytes]]:
-    if name == "-":
-        yield sys.stdin.buffer
-        return
-    try:
-        with Path(name).open("rb") as file:
-            yield file
-    except OSError as error:
-        raise CommandFailed(f"cannot read {name}: {error.strerror}", USAGE) from None
-
-
 def _read_json(name: str, text: bytes | str) -> Json:
     import msgspec
 
@@ -124,23 +121,13 @@ def _read_json(name: str, text: bytes | str) -> Json:
 
 
 def _read_document(name: str) -> Json:
-    with _opened(name) as file:
+    with opened(name) as file:
         text = file.read(MAX_OCTETS)
     return _read_json("the task on standard input" if name == "-" else name, text)
 
 
 def _read_params(text: str) -> Json:
     if text.startswith("@"):
-        with _opened(text[1:]) as file:
+        with opened(text[1:]) as file:
             return _read_json(text[1:], file.read(MAX_OCTETS))
     return _read_json("--params", text)
-
-
-def _read_ids(name: str) -> list[str]:
-    """One id a line, as it stands there; blank lines are left out."""
-    with _opened(name) as file:
-        try:
-            lines = file.read(MAX_OCTETS).decode("utf-8-sig").split("\n")
-        except UnicodeDecodeError as error:
-            raise CommandFailed(f"{name} is not UTF-8: {error}", USAGE) from None
-    return [line.rstrip("\r") for line in lines if line.strip()]
