@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
+from tests.system.stored import SqliteStored, Stored
 
 SERVER = Path(__file__).with_name("server_with_test_commands.py")
 SECONDS = 60.0
@@ -53,13 +53,19 @@ class SimulatorProcess:
 
 
 class ServerProcess:
-    """`metercast serve` with the commands of these tests, on one data directory; started again as often as wanted."""
+    """`metercast serve` with the commands of these tests, on one data directory; started again as often as wanted.
 
-    def __init__(self, folder: Path, **settings: str) -> None:
+    `stored` is its database, where it is not the SQLite file of the data directory.
+    """
+
+    def __init__(self, folder: Path, stored: Stored | None = None, **settings: str) -> None:
         self.data_dir = folder / "data"
-        self.database = self.data_dir / "metercast.db"
+        self.file = SqliteStored(self.data_dir / "metercast.db")
+        self.stored: Stored = stored or self.file
         self.errors = folder / "server.err"
         self._settings = {f"METERCAST_{name.upper()}": value for name, value in settings.items()}
+        if stored is not None:
+            self._settings["METERCAST_DATABASE_URL"] = stored.url
         self.process: subprocess.Popen[str] | None = None
         self.url = ""
 
@@ -119,14 +125,6 @@ class ServerProcess:
                 return tasks
             assert time.monotonic() < deadline, [(task["commandType"], task["counts"]) for task in tasks]
             time.sleep(0.2)
-
-    def rows(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        """From the database file itself."""
-        connection = sqlite3.connect(self.database)
-        try:
-            return connection.execute(statement, parameters).fetchall()
-        finally:
-            connection.close()
 
     def __enter__(self) -> Self:
         return self

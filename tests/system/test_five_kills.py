@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from tests.commands.calendars import set_tou
 from tests.system.processes import ServerProcess, SimulatorProcess
+from tests.system.stored import Stored
 
 from metercast.simulator.log import SessionOpened, executions, overlapping_sessions, read_log
-from metercast.store.sqlite.times import to_text
 
 METERS = 2000
 RELAYS = 500
@@ -28,15 +28,6 @@ FAULTS = [
     {"count": 20, "faults": [{"kind": "drop-connection", "afterReceived": 150, "times": 2}]},
     {"count": 20, "faults": [{"kind": "stale-counter", "ahead": 5000}]},
 ]
-
-
-def sent(server: ServerProcess, since: datetime) -> Counter[str]:
-    """What the process that was started at `since` has SENT, by command type, from the database file."""
-    statement = (
-        "SELECT t.command_type, count(*) FROM task_devices d JOIN tasks t ON t.task_id = d.task_id"
-        " WHERE d.command_status = 'SENT' AND d.sent_at > ? GROUP BY 1"
-    )
-    return Counter(dict(server.rows(statement, to_text(since))))
 
 
 def submit_all(server: ServerProcess, meters: list[str]) -> dict[str, str]:
@@ -55,12 +46,12 @@ def submit_all(server: ServerProcess, meters: list[str]) -> dict[str, str]:
 
 def kill_and_restart(server: ServerProcess, chance: random.Random, number: int, since: datetime) -> Counter[str]:
     """At a random moment with sessions in flight; what the killed process had SENT."""
-    while not sent(server, since).total():
+    while not server.stored.sent(since).total():
         time.sleep(0.02)
     delay = chance.uniform(0.05, 2.5)
     time.sleep(delay)
     server.kill()
-    hit = sent(server, since)
+    hit = server.stored.sent(since)
     began = time.monotonic()
     server.start()
     print(
@@ -72,12 +63,12 @@ def kill_and_restart(server: ServerProcess, chance: random.Random, number: int, 
 
 
 @pytest.mark.xdist_group("system")
-def test_five_kills(tmp_path: Path) -> None:
+def test_five_kills(tmp_path: Path, stored: Stored | None) -> None:
     chance = random.Random(20260508)
     settings = {"log_level": "warning", "session_limit": "300", "progress_timeout_seconds": "10"}
     with (
         SimulatorProcess(tmp_path, METERS, "--gateway", "20", "--gateway-queues", faults=FAULTS) as simulator,
-        ServerProcess(tmp_path, **settings) as server,
+        ServerProcess(tmp_path, stored, **settings) as server,
     ):
         server.start()
         server.register(simulator)
@@ -105,20 +96,12 @@ def test_five_kills(tmp_path: Path) -> None:
 
 def check_counts(server: ServerProcess, task: dict[str, Any], total: int) -> None:
     """Every device is final, and header, buckets and rows agree."""
-    rows = dict(
-        server.rows(
-            "SELECT lower(command_status), count(*) FROM task_devices WHERE task_id = ? GROUP BY 1", task["taskId"]
-        )
-    )
+    rows = Counter(status.lower() for _, status, _ in server.stored.devices(task["taskId"]))
     assert rows.keys() <= {"success", "failed"}, rows
-    assert sum(rows.values()) == total
-    (buckets,) = server.rows(
-        "SELECT sum(pending), sum(sent), sum(success), sum(failed), sum(cancelled) FROM task_buckets WHERE task_id = ?",
-        task["taskId"],
-    )
+    assert rows.total() == total
     counts = task["counts"]
-    assert buckets == (0, 0, counts["success"], counts["failed"], 0)
-    assert (rows.get("success", 0), rows.get("failed", 0)) == (counts["success"], counts["failed"])
+    assert server.stored.bucket_counts(task["taskId"]) == (0, 0, counts["success"], counts["failed"], 0)
+    assert (rows["success"], rows["failed"]) == (counts["success"], counts["failed"])
     assert task["status"] == "COMPLETED"
 
 
@@ -132,7 +115,7 @@ def check_sessions(simulator: SimulatorProcess) -> None:
 def check_never_twice(server: ServerProcess, task_id: str, simulator: SimulatorProcess) -> None:
     ran = {key[0]: count for key, count in executions(read_log(simulator.log)).items() if key[1:] == MDI_RESET}
     assert set(ran.values()) == {1}, "a command that must not be resent ran twice"
-    rows = server.rows("SELECT device_id, command_status, error_message FROM task_devices WHERE task_id = ?", task_id)
+    rows = server.stored.devices(task_id)
     assert {device for device, status, _ in rows if status == "SUCCESS"} <= ran.keys()
     unknown = {device for device, _, error in rows if error == "OutcomeUnknown"}
     assert ran.keys() <= {device for device, status, _ in rows if status == "SUCCESS"} | unknown
@@ -141,15 +124,17 @@ def check_never_twice(server: ServerProcess, task_id: str, simulator: SimulatorP
 
 
 def check_calendars(server: ServerProcess, task_id: str, state: dict[str, dict[str, Any]]) -> None:
-    done = server.rows("SELECT device_id FROM task_devices WHERE task_id = ? AND command_status = 'SUCCESS'", task_id)
+    done = succeeded(server, task_id)
     assert len(done) > 0.9 * METERS
-    assert {state[device]["activeCalendarName"] for (device,) in done} == {"TOU26"}
+    assert {state[device]["activeCalendarName"] for device in done} == {"TOU26"}
 
 
 def check_relays(server: ServerProcess, tasks: dict[str, str], state: dict[str, dict[str, Any]]) -> None:
     """A reconnect that succeeded is the last word, whatever became of the disconnect before it."""
-    done = server.rows(
-        "SELECT device_id FROM task_devices WHERE task_id = ? AND command_status = 'SUCCESS'", tasks["RECONNECT"]
-    )
+    done = succeeded(server, tasks["RECONNECT"])
     assert len(done) > 0.9 * RELAYS
-    assert all(state[device]["relayConnected"] for (device,) in done)
+    assert all(state[device]["relayConnected"] for device in done)
+
+
+def succeeded(server: ServerProcess, task_id: str) -> list[str]:
+    return [device for device, status, _ in server.stored.devices(task_id) if status == "SUCCESS"]

@@ -4,6 +4,7 @@ import resource
 import signal
 import sqlite3
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,7 @@ def until_sent(server: ServerProcess, task_id: str, devices: int) -> None:
 
 
 def statuses(server: ServerProcess, task_id: str) -> dict[str, int]:
-    statement = "SELECT command_status, count(*) FROM task_devices WHERE task_id = ? GROUP BY 1"
-    return dict(server.rows(statement, task_id))
+    return Counter(status for _, status, _ in server.stored.devices(task_id))
 
 
 def test_sigterm_lets_sessions_end_and_begins_no_more(tmp_path: Path) -> None:
@@ -65,8 +65,7 @@ def test_sigterm_ends_within_the_grace_time_where_meters_never_answer(tmp_path: 
         server.start()
         (task,) = server.final([task_id])
         assert task["counts"]["failed"] == 20
-        (words,) = server.rows("SELECT DISTINCT error_message FROM task_devices WHERE task_id = ?", task_id)
-        assert words == ("OutcomeUnknown",)
+        assert {error for _, _, error in server.stored.devices(task_id)} == {"OutcomeUnknown"}
 
 
 def test_a_second_process_on_the_same_data_directory_is_refused(tmp_path: Path) -> None:
@@ -97,7 +96,7 @@ def test_a_locked_database_is_an_error_and_no_loss(tmp_path: Path) -> None:
         meters = [record["deviceId"] for record in simulator.records()]
         task_id = server.submit("TEST_MDI_RESET", meters)
         until_sent(server, task_id, 30)
-        locker = sqlite3.connect(server.database, isolation_level=None)
+        locker = sqlite3.connect(server.file.path, isolation_level=None)
         locker.execute("BEGIN IMMEDIATE")
         try:
             body = {"commandId": "c", "commandType": "READ_CLOCK", "devices": meters}
@@ -110,7 +109,7 @@ def test_a_locked_database_is_an_error_and_no_loss(tmp_path: Path) -> None:
         assert "locked" in refused.json()["detail"]
         (task,) = server.final([task_id])
         assert task["counts"]["success"] == 30
-        assert server.rows("SELECT count(*) FROM tasks") == [(1,)]
+        assert server.stored.tasks() == 1
         server.final([server.submit("READ_CLOCK", meters)])
 
 
@@ -144,5 +143,5 @@ def test_a_full_disk_is_an_error_and_no_loss(tmp_path: Path) -> None:
         assert server.process.poll() is None
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(SECONDS) == 0
-        assert server.rows("SELECT count(*) FROM tasks") == [(2 + len(accepted),)]
-        assert server.rows("PRAGMA integrity_check") == [("ok",)]
+        assert server.stored.tasks() == 2 + len(accepted)
+        assert server.file.rows("PRAGMA integrity_check") == [("ok",)]
