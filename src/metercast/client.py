@@ -17,6 +17,7 @@ Query = Mapping[str, str | int | None]
 
 TIMEOUT_SECONDS = 60.0
 CONNECT_SECONDS = 10.0
+LARGE_TASK_SECONDS = 600.0  # a million devices take a store some time
 CSV = "text/csv"
 NDJSON = "application/x-ndjson"
 _SHOWN = 200
@@ -110,7 +111,8 @@ class Api:
                 yield piece
 
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
-        return await self._call("POST", "/tasks", content=body(), headers={"Content-Type": NDJSON, **headers})
+        sent = {"Content-Type": NDJSON, **headers}
+        return await self._call("POST", "/tasks", content=body(), headers=sent, seconds=LARGE_TASK_SECONDS)
 
     async def act(self, task_id: str, action: str) -> Json:
         """cancel, pause, resume or retry-failed; the task as it is then, or the new one."""
@@ -205,26 +207,28 @@ class Api:
         body: Json | None = None,
         content: bytes | AsyncIterator[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
+        seconds: float | None = None,
     ) -> Json:
+        timeout = httpx.Timeout(max(seconds or 0.0, self._timeout_seconds), connect=CONNECT_SECONDS)
         sent = dict(headers or {})
         if body is not None:
             content = msgspec.json.encode(body)
             sent["Content-Type"] = "application/json"
         try:
             response = await self._http.request(
-                method, self.url + path, params=_given(query), content=content, headers=sent
+                method, self.url + path, params=_given(query), content=content, headers=sent, timeout=timeout
             )
         except (httpx.HTTPError, OSError) as error:
-            raise self._not_reached(error) from error
+            raise self._not_reached(error, timeout.read) from error
         if response.status_code == 204:
             return {}
         return _answer(response.status_code, response.content, self.url)
 
-    def _not_reached(self, error: Exception) -> NotReached:
+    def _not_reached(self, error: Exception, seconds: float | None = None) -> NotReached:
         if isinstance(error, httpx.ConnectTimeout):
             return NotReached(f"cannot connect to {self.url} within {CONNECT_SECONDS:g} s")
         if isinstance(error, httpx.TimeoutException):
-            return NotReached(f"no answer from {self.url} within {self._timeout_seconds:g} s")
+            return NotReached(f"no answer from {self.url} within {seconds or self._timeout_seconds:g} s")
         if isinstance(error, httpx.ConnectError | OSError):
             return NotReached(f"cannot connect to {self.url}: {_reason(error)}")
         return NotReached(f"the connection to {self.url} broke off: {_reason(error)}")
