@@ -44,7 +44,8 @@ SELECT bucket_id, first_id, last_id FROM task_buckets WHERE task_id = ? AND buck
 """
 _DEVICES = """
 SELECT d.id, d.device_id, d.command_status, d.error_message, d.error_detail, d.last_updated, d.tries, d.used,
-  d.association_failures, d.verify_first, d.next_attempt_at, d.sent_at, d.how, d.progress, r.result, o.superseded
+  d.association_failures, d.verify_first, d.next_attempt_at, d.sent_at, d.how,
+  CAST(d.progress AS text), CAST(r.result AS text), o.superseded
 FROM task_devices d LEFT JOIN task_device_results r ON r.task_device_id = d.id LEFT JOIN open_commands o ON o.id = d.id
 WHERE d.id BETWEEN ? AND ? ORDER BY d.id
 """

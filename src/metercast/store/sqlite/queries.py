@@ -36,8 +36,9 @@ SELECT d.device_id, d.command_status, d.error_message, d.last_updated, d.tries, 
 FROM task_devices d
 """
 
+# JSON that is a bare number is stored as a number: such is the affinity of the type json.
 _DETAIL = f"""
-{_DEVICES.replace("FROM task_devices d", ", d.sent_at, r.result, t.command_type FROM task_devices d")}
+{_DEVICES.replace("FROM task_devices d", ", d.sent_at, CAST(r.result AS text), t.command_type FROM task_devices d")}
 JOIN tasks t ON t.task_id = d.task_id LEFT JOIN task_device_results r ON r.task_device_id = d.id
 WHERE d.device_id = ? AND +d.task_id = ? AND t.unsealed_until IS NULL
 """
