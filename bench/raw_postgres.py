@@ -76,8 +76,7 @@ class RawPostgres:
 
     async def register(self, names: Sequence[str], document: bytes, sealed: bytes | None) -> None:
         now = datetime.now(UTC)
-        text = document.decode()
-        rows = ((each, text, sealed, each, 1, now, now) for each in names)
+        rows = ((each, document, sealed, each, 1, now, now) for each in names)
         await self.connection.copy_records_to_table("devices", records=rows, columns=_METERS)
         await self.settle()
 
