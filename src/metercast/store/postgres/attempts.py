@@ -1,0 +1,165 @@
+"""Attempts on PostgreSQL: begin, record, refuse, correct. The hot path: one round trip for a batch, a column an array.
+
+What a batch does in the database stands in migrations/0002_work.sql.
+"""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from metercast.domain.command import ConflictGroup
+from metercast.domain.meter import SealedMeter, lock_key
+from metercast.domain.states import DEVICE_TRANSITIONS, DeviceEvent, DeviceStatus, TaskStatus, states_before
+from metercast.domain.words import ErrorWord
+from metercast.store.attempts import Begun, BegunDevice, Lease, LeaseLost, OpenDevice, Result, Transition
+from metercast.store.postgres import late
+from metercast.store.postgres.database import Connection, Database
+from metercast.store.postgres.times import later
+from metercast.store.sql.decisions import in_cancelled_task
+
+# The guards of the functions in the database.
+assert states_before(DEVICE_TRANSITIONS, DeviceEvent.BEGIN) == (DeviceStatus.PENDING,)
+assert states_before(DEVICE_TRANSITIONS, DeviceEvent.REFUSE) == (DeviceStatus.PENDING,)
+assert states_before(DEVICE_TRANSITIONS, DeviceEvent.SUCCEED) == (DeviceStatus.SENT,)
+_ENDS_IN = frozenset(after for (before, _), after in DEVICE_TRANSITIONS.items() if before is DeviceStatus.SENT)
+
+_SUPERSEDING = [group.value for group in ConflictGroup if group.supersedes]
+_SUPERSEDED = "a newer command of its kind ran on this meter first"
+_OUTSIDE = "OUTSIDE"
+
+_BEGIN = "SELECT * FROM metercast_begin($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+_RECORD = f"SELECT * FROM metercast_record({', '.join(f'${n}' for n in range(1, 23))})"
+
+_HELD = """
+SELECT b.task_id, b.first_id, b.last_id FROM task_buckets b
+WHERE b.bucket_id = $1 AND b.lease_owner = $2 AND b.lease_epoch = $3 AND b.lease_until > $4 FOR UPDATE
+"""
+_REFUSE = "SELECT metercast_refuse($1, $2, $3, $4, $5)"
+
+
+class PostgresAttempts:
+    """Implements the attempts of store.attempts.AttemptStore."""
+
+    database: Database
+
+    async def begin_attempts(self, lease: Lease, devices: Sequence[OpenDevice]) -> Begun:
+        # Meters are locked in the order of their keys, so that two batches never wait for each other.
+        keyed = sorted([(lock_key(device.device_id), device.position, device) for device in devices])
+        positions = [position for _, position, _ in keyed]
+        row = await self.database.call(
+            _BEGIN,
+            *_named(lease),
+            self.database.clock(),
+            *_bounds(positions),
+            [key for key, _, _ in keyed],
+            positions,
+            [device.tries for _, _, device in keyed],
+            _SUPERSEDING,
+            _SUPERSEDED,
+        )
+        status, begun, tries, documents, sealed, progress, locked, waits, ended = row
+        _check(lease, status)
+        if begun is None:
+            return Begun(TaskStatus(status), [], locked or [], waits or [], ended or [])
+        ids = {device.position: device.device_id for device in devices}
+        found = [
+            BegunDevice(
+                position,
+                number,
+                SealedMeter(ids[position], document, secrets),
+                None if text is None else msgspec.json.decode(text),
+            )
+            for position, number, document, secrets, text in zip(begun, tries, documents, sealed, progress, strict=True)
+        ]
+        return Begun(TaskStatus(status), found, locked or [], waits or [], ended or [])
+
+    async def record_results(self, lease: Lease, results: Sequence[Result]) -> list[Transition]:
+        if not _ENDS_IN.issuperset(result.status for result in results):
+            raise ValueError(f"a session ends in {', '.join(sorted(_ENDS_IN))} only")
+        now = self.database.clock()
+        row = await self._record(lease, now, results, cancelled=False)
+        if row[0] == TaskStatus.CANCELLED:
+            # A task that is cancelled stays so: what its results mean then is known.
+            results = [in_cancelled_task(result) for result in results]
+            row = await self._record(lease, now, results, cancelled=True)
+        moved = row[1]
+        if moved is None:
+            return []
+        if len(moved) < len(results):
+            really = frozenset(moved)
+            results = [result for result in results if result.position in really]
+        task_id = row[2]
+        return [Transition(task_id, each.device_id, each.status, each.error) for each in results]
+
+    async def _record(self, lease: Lease, now: datetime, results: Sequence[Result], *, cancelled: bool) -> Any:
+        positions = [r.position for r in results]
+        valued = [r for r in results if r.result is not None]
+        progressed = [r for r in results if r.progress is not None]
+        row = await self.database.call(
+            _RECORD,
+            *_named(lease),
+            now,
+            *_bounds(positions),
+            cancelled,
+            positions,
+            [r.tries for r in results],
+            [r.status for r in results],
+            [r.error for r in results],
+            [_text(r.detail) for r in results],
+            [r.how for r in results],
+            [r.used for r in results],
+            [r.association_failures for r in results],
+            [r.verify_first for r in results],
+            [_next_at(r, now) for r in results],
+            [not r.count_try for r in results],
+            [r.position for r in valued],
+            [msgspec.json.encode(r.result).decode() for r in valued],
+            [r.position for r in progressed],
+            [msgspec.json.encode(r.progress).decode() for r in progressed],
+        )
+        _check(lease, row[0])
+        return row
+
+    async def refuse_devices(
+        self, lease: Lease, positions: Sequence[int], error: ErrorWord, detail: str
+    ) -> list[Transition]:
+        async def work(connection: Connection, now: datetime) -> list[Transition]:
+            held = await connection.fetchrow(_HELD, *_named(lease), now)
+            lowest, highest = _bounds(positions)
+            outside = held is not None and lowest is not None and not held[1] <= lowest <= highest <= held[2]
+            _check(lease, None if held is None else _OUTSIDE if outside else held[0])
+            arguments = (lease.bucket_id, now, list(positions), error, _text(detail))
+            refused = await connection.fetchval(_REFUSE, *arguments)
+            return [Transition(held[0], device_id, DeviceStatus.FAILED, error) for device_id in refused or ()]
+
+        return await self.database.write(work)
+
+    async def record_late_result(self, task_id: str, result: Result) -> Transition | None:
+        return await self.database.write(lambda connection, now: late.record(connection, now, task_id, result))
+
+
+def _named(lease: Lease) -> tuple[Any, str, int]:
+    return lease.bucket_id, lease.owner, lease.epoch
+
+
+def _bounds(positions: Collection[int]) -> Any:
+    return (min(positions), max(positions)) if positions else (None, None)
+
+
+def _check(lease: Lease, status: str | None) -> None:
+    """What the database said of the lease and the positions."""
+    if status is None:
+        raise LeaseLost(f"the lease of bucket {lease.bucket_id} at epoch {lease.epoch} is not ours")
+    if status == _OUTSIDE:
+        raise ValueError(f"bucket {lease.bucket_id} does not hold all of these positions")
+
+
+def _next_at(result: Result, now: datetime) -> datetime | None:
+    return later(now, result.delay_seconds) if result.status is DeviceStatus.PENDING and result.delay_seconds else None
+
+
+def _text(text: str | None) -> str | None:
+    """PostgreSQL's text holds everything but NUL."""
+    return text.replace("\0", "\N{SYMBOL FOR NULL}") if text and "\0" in text else text
