@@ -1,4 +1,4 @@
-"""The engine of one process: scheduler, queue and worker, started and drained together."""
+"""The engine of one process: scheduler, queue, worker and retention, started and drained together."""
 
 import asyncio
 import contextlib
@@ -13,6 +13,7 @@ from metercast.driver.contract import Driver
 from metercast.engine.executor import Executor, Vault
 from metercast.engine.limits import WorkerLimits
 from metercast.engine.queue import InProcessQueue
+from metercast.engine.retention import Retention, RetentionPolicy
 from metercast.engine.scheduler import Scheduler
 from metercast.engine.stats import EngineStats
 from metercast.engine.worker import Worker
@@ -34,7 +35,9 @@ class Engine:
         vault: Vault,
         clock: Callable[[], datetime],
         limits: WorkerLimits | None = None,
+        retention: RetentionPolicy | None = None,
     ) -> None:
+        """Without a policy every ended task is kept."""
         self.stats = EngineStats()
         self._store = store
         self._driver = driver
@@ -50,6 +53,7 @@ class Engine:
             limits or WorkerLimits(),
             self._scheduler.bucket_ended,
         )
+        self._retention = Retention(store, self.stats, clock, retention or RetentionPolicy())
         self._running: asyncio.Task[None] | None = None
         self._refreshes: set[asyncio.Task[None]] = set()
 
@@ -95,6 +99,7 @@ class Engine:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._scheduler.run(), name="scheduler")
             group.create_task(self._worker.run(), name="worker")
+            group.create_task(self._retention.run(), name="retention")
 
     async def _refresh(self, task_id: str) -> None:
         with contextlib.suppress(Exception):  # the worker learns of it at the next renewal

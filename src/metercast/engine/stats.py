@@ -17,3 +17,5 @@ class EngineStats:
         self.leases_lost = 0
         self.results: Counter[tuple[DeviceStatus, ErrorWord | None]] = Counter()
         self.scheduler_passes = 0
+        self.tasks_retired = 0
+        self.rows_swept = 0
