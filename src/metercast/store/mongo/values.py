@@ -1,0 +1,41 @@
+"""JSON values of any shape (parameters, results, progress) as BSON, so that people can query into them.
+
+What BSON can't hold as it is (integers beyond 64 bits, names that it gives a meaning of its own, very deep nesting) is
+kept as JSON text: `{"json": "..."}`.
+"""
+
+from typing import Any
+
+import msgspec
+
+_DEEPEST = 50
+_LARGEST = 12 * 1024 * 1024  # of 16 MiB that a document may have
+_WRAPPED = {"json"}
+
+
+def to_bson(value: Any) -> Any:
+    """A result that no document can hold is replaced by its size; no driver makes such."""
+    text = msgspec.json.encode(value)
+    if len(text) > _LARGEST:
+        return {"tooLarge": len(text)}
+    plain = msgspec.json.decode(text)
+    return plain if _fits(plain, 0) else {"json": text.decode()}
+
+
+def from_bson(value: Any) -> Any:
+    if isinstance(value, dict) and value.keys() == _WRAPPED:
+        return msgspec.json.decode(value["json"])
+    return value
+
+
+def _fits(value: Any, depth: int) -> bool:
+    if isinstance(value, dict):
+        if depth > _DEEPEST or value.keys() == _WRAPPED:
+            return False
+        return all(
+            name and "\0" not in name and "$" not in name and "." not in name and _fits(each, depth + 1)
+            for name, each in value.items()
+        )
+    if isinstance(value, list):
+        return depth <= _DEEPEST and all(_fits(each, depth + 1) for each in value)
+    return not isinstance(value, int) or -(2**63) <= value < 2**63
