@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 
 from metercast.domain.outcome import How
 from metercast.domain.states import DeviceStatus
@@ -12,25 +13,24 @@ LANES = 4
 LEASE_SECONDS = 600.0
 
 
-async def store_moves(store: Store) -> float:
-    """Seconds for PENDING -> SENT -> SUCCESS of every device that is due, a bucket a batch, without the leasing."""
-    leased = [
-        await store.lease_bucket(due.bucket_id, "bench", LEASE_SECONDS) for due in await store.due_buckets(100_000)
-    ]
-    batches = [(each, [_succeeded(device) for device in each.devices]) for each in leased if each is not None]
-    waiting = iter(batches)
+async def lease_all(store: Store) -> list[LeasedBucket]:
+    """Everything that is due."""
+    due = await store.due_buckets(100_000)
+    leased = [await store.lease_bucket(each.bucket_id, "bench", LEASE_SECONDS) for each in due]
+    return [each for each in leased if each is not None]
+
+
+async def store_moves(store: Store, leased: Sequence[LeasedBucket], lanes: int = LANES) -> float:
+    """Seconds for PENDING -> SENT -> SUCCESS of every device in these buckets, a bucket a batch."""
+    waiting = iter([(each, [_succeeded(device) for device in each.devices]) for each in leased])
 
     async def lane() -> None:
         for bucket, results in waiting:
             await _move(store, bucket, results)
 
     began = time.perf_counter()
-    await asyncio.gather(*(lane() for _ in range(LANES)))
-    elapsed = time.perf_counter() - began
-    for bucket, _ in batches:
-        await store.release_bucket(bucket.lease, 0)
-    await store.finalise_ended()
-    return elapsed
+    await asyncio.gather(*(lane() for _ in range(lanes)))
+    return time.perf_counter() - began
 
 
 async def _move(store: Store, bucket: LeasedBucket, results: list[Result]) -> None:

@@ -47,7 +47,7 @@ UPDATE task_devices SET command_status = 'SUCCESS', error_message = NULL, how = 
   last_updated = $2 WHERE id = $1 AND command_status = 'SENT' AND tries = 1
 """
 
-_TIME = """'"' || to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || '"'"""
+_TIME = """'"' || to_char({}, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || '"'"""
 _WORD = """coalesce('"' || {} || '"', 'null')"""
 _TEXT = f"""
 SELECT '{{"deviceId":' || to_json(device_id) || ',"commandStatus":"' || command_status
@@ -72,7 +72,7 @@ class RawPostgres:
 
     @classmethod
     async def open(cls, url: str) -> Self:
-        return cls(await asyncpg.connect(url))
+        return cls(await asyncpg.connect(url, server_settings={"timezone": "UTC", "jit": "off"}))
 
     async def register(self, names: Sequence[str], document: bytes, sealed: bytes | None) -> None:
         now = datetime.now(UTC)

@@ -26,7 +26,7 @@ from statistics import median
 
 from bench.figure import Figure
 from bench.fleet import DOCUMENT, SEALED, Names, new_task, writes
-from bench.moves import store_moves
+from bench.moves import lease_all, store_moves
 from bench.pairs import rate_figure
 from bench.raw_sqlite import INSERT_BUCKET, INSERT_DEVICES, INSERT_TASK, RawSqlite
 from metercast.domain.meter import lock_key
@@ -77,7 +77,7 @@ async def _transitions(folder: Path) -> list[Figure]:
     for number in range(ROUNDS):
         theirs.append(_raw_moves(raw, f"reads-{number}", names[:], reads=True))
         await store.create_task(new_task(f"task-{number}"), names, allow_unknown=False)
-        ours.append(await store_moves(store))
+        ours.append(await store_moves(store, await lease_all(store)))
         blind.append(_raw_moves(raw, f"blind-{number}", names[:], reads=False))
     await raw.close()
     await store.close()

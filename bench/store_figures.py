@@ -17,7 +17,7 @@ from typing import NamedTuple
 from bench.databases import Databases, open_migrated, open_raw
 from bench.figure import Figure
 from bench.fleet import DOCUMENT, MILLION, SEALED, Names, new_task
-from bench.moves import store_moves
+from bench.moves import lease_all, store_moves
 from bench.pairs import rate_figure, time_figure
 from bench.raw import BATCH, Raw
 from metercast.store.contract import Store
@@ -64,11 +64,11 @@ async def _transitions(databases: Databases) -> list[Figure]:
         await sides.raw.create(f"raw-{number}", fleet)
         await sides.raw.create(f"single-{number}", Names(ONE_BY_ONE))
         await sides.store.create_task(new_task(f"task-{number}", bucket_size=BATCH), fleet, allow_unknown=False)
-        await sides.store.start_due_tasks()
+        leased = await lease_all(sides.store)
         await sides.raw.settle()
         await sides.beside.settle()
         raw.append(await sides.raw.move(f"raw-{number}"))
-        ours.append(await store_moves(sides.store))
+        ours.append(await store_moves(sides.store, leased))
         single.append(await sides.raw.move_one_by_one(f"single-{number}") * MOVED / ONE_BY_ONE)
     await sides.close()
     name, what = f"{databases.name}: transitions", "transitions"
