@@ -1,8 +1,8 @@
 """The store on MongoDB: operations and bytes, not times, for the test server is no yardstick for a MongoDB.
 
 A task moves PENDING -> SENT -> SUCCESS, a bucket a batch. Counted is every command that the client sends for it, reads
-too; not the leasing, nor what goes by time: the server's claim and clock. Bytes are those of the write commands, as BSON; beside them stands the size of a bucket's document, which a
-store that replaced the whole document would write each time.
+too; not the leasing, nor what goes by time: the server's claim and clock. Bytes are those of the write commands, as
+BSON, with those of the meters' locks; beside them stands the size of the document.
 """
 
 import tempfile
@@ -89,8 +89,8 @@ def _figures(count: int, sent: Counter[str], written: int, document: int) -> lis
             f"{name}: bytes written per transition",
             written / transitions,
             "bytes",
-            detail=f"the document of {DEFAULT_BUCKET} devices has {document:,} bytes, {document / DEFAULT_BUCKET:.0f}"
-            f" a device; replaced whole at each begin and finish of a bucket it would be the same again per transition",
+            detail=f"locks included; the document of {DEFAULT_BUCKET} devices has {document:,} bytes, which is"
+            f" {document / DEFAULT_BUCKET:.0f} a device",
         ),
     ]
 
