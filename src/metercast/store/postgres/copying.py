@@ -83,7 +83,7 @@ INSERT INTO tasks (task_id, body_hash, command_id, command_type, conflict_group,
   expires_at, status, created_at, updated_at, priority, requested_by, parent_task_id, retry, bucket_size, total,
   outcome, success, failed, cancelled, first_id, unsealed_until)
 VALUES ($1, $2, $3, $4, $5, $6::text::json, $7, $8, $9, $10, $11, $12, $13, $14, $15::text::json, $16, $17, $18, $19,
-  $20, $21, metercast_ids($17), $22)
+  $20, $21, metercast_ids($17::integer), $22)
 """
 _CLAIM = "UPDATE tasks SET unsealed_until = $2 WHERE task_id = $1 AND unsealed_until IS NOT NULL RETURNING first_id"
 

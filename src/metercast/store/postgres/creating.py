@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import aclosing
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -67,6 +68,8 @@ class Creator:
         self._sweeper = sweeper
 
     async def create(self, task: NewTask, device_ids: Sequence[str], *, allow_unknown: bool) -> Created:
+        if not len(device_ids):
+            raise ValueError("a task has at least one device")
         found = await self._find(task)
         if found is not None:
             return found
@@ -90,18 +93,21 @@ class Creator:
     async def _check_known(self, device_ids: Sequence[str]) -> None:
         first: list[str] = []
         count = 0
-        for start in range(0, len(device_ids), CREATE_CHUNK):
-            rows = await self._database.rows(_UNKNOWN, list(device_ids[start : start + CREATE_CHUNK]))
-            first += [row[0] for row in rows[: _SHOWN - len(first)]]
-            count += len(rows)
+        async with aclosing(_slices(device_ids, CREATE_CHUNK)) as slices:
+            async for each in slices:
+                rows = await self._database.rows(_UNKNOWN, each)
+                first += [row[0] for row in rows[: _SHOWN - len(first)]]
+                count += len(rows)
         if count:
             raise UnknownDevices(first, count)
 
     async def _create_at_once(self, task: NewTask, first: int, device_ids: Sequence[str]) -> Created:
+        ids = await asyncio.to_thread(_slice, device_ids, 0, len(device_ids))
+
         async def work(connection: Connection, now: datetime) -> Created:
-            if not await _insert(connection, now, task, first, len(device_ids)):
+            if not await _insert(connection, now, task, first, len(ids)):
                 return await _found(connection, task)
-            await _write_chunk(connection, now, task, first, device_ids)
+            await _write_chunk(connection, now, task, first, ids)
             return Created(await self._seal(connection, now, task, first), True, True)
 
         return await self._database.write(work)
@@ -117,13 +123,15 @@ class Creator:
             return Created(await self._seal(connection, now, task, first), True, True)
 
         try:
-            # Repeated where an answer was lost, it finds its own header.
             found = await self._database.write(begin, repeat=False)
             if found is not None:
                 return found
             step = whole_buckets(CREATE_CHUNK, task.bucket_size)
-            for start in range(0, total, step):
-                await self._add_chunk(task, first + start, first, device_ids[start : start + step])
+            start = first
+            async with aclosing(_slices(device_ids, step)) as slices:
+                async for each in slices:
+                    await self._add_chunk(task, start, first, each)
+                    start += len(each)
             return await self._database.write(seal, repeat=False)
         except BaseException:
             await self._let_go(task, first)
@@ -155,6 +163,25 @@ class Creator:
         work = self._database.call(_UNCLAIM, task.task_id, first, self._database.clock())
         with contextlib.suppress(StoreUnavailable, asyncio.CancelledError):
             await asyncio.shield(asyncio.ensure_future(work))
+
+
+def _slice(device_ids: Sequence[str], start: int, count: int) -> list[str]:
+    """May wait for a disk."""
+    return list(device_ids[start : start + count])
+
+
+async def _slices(device_ids: Sequence[str], count: int) -> AsyncGenerator[list[str], None]:
+    """All of them; the next slice is read while one is worked on."""
+    starts = range(0, len(device_ids), count)
+    ahead = asyncio.ensure_future(asyncio.to_thread(_slice, device_ids, 0, count))
+    try:
+        for start in starts:
+            each = await ahead
+            ahead = asyncio.ensure_future(asyncio.to_thread(_slice, device_ids, start + count, count))
+            yield each
+    finally:
+        ahead.cancel()
+        await asyncio.gather(ahead, return_exceptions=True)
 
 
 async def _found(connection: Connection, task: NewTask) -> Created:

@@ -14,7 +14,7 @@ RETURNING 1
 
 # Whoever creates a task, or sweeps it, has its header locked.
 _ANY = """
-SELECT task_id FROM tasks WHERE unsealed_until <= $1 ORDER BY unsealed_until LIMIT 1 FOR UPDATE SKIP LOCKED
+SELECT task_id FROM tasks WHERE unsealed_until <= $1 ORDER BY unsealed_until LIMIT 1 FOR UPDATE
 """
 _ONE = "SELECT task_id FROM tasks WHERE task_id = $2 AND unsealed_until <= $1 FOR UPDATE"
 
@@ -65,8 +65,7 @@ class Sweeper:
 
 async def _sweep_some(connection: Connection, task_id: str, limit: int) -> int:
     buckets = await connection.fetch(_BUCKETS, task_id, max(limit, 1))
-    deleted = left = 0
-    left = max(limit, 1)
+    deleted, left = 0, max(limit, 1)
     gone: list[int] = []
     for bucket_id, first, last in buckets:
         if left <= 0:
@@ -87,9 +86,8 @@ async def _sweep_some(connection: Connection, task_id: str, limit: int) -> int:
 
 
 async def delete_range(connection: Connection, first: int, last: int) -> int:
-    """Device rows, and all that hangs on them; how many rows."""
-    deleted = 0
+    """Device rows, and all that hangs on them; how many devices."""
+    said = ""
     for table, column in _PARTS:
         said = await connection.execute(f"DELETE FROM {table} WHERE {column} BETWEEN $1 AND $2", first, last)
-        deleted += int(said.rpartition(" ")[2])
-    return deleted
+    return int(said.rpartition(" ")[2])
