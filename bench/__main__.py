@@ -5,6 +5,7 @@ With --markdown the figures are printed once more at the end, as the table that 
 
 import importlib
 import logging
+import signal
 import sys
 import time
 
@@ -73,4 +74,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # what was started is ended and removed
     sys.exit(main(sys.argv[1:]))

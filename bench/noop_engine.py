@@ -18,6 +18,7 @@ from bench.databases import KINDS, Databases, open_migrated, sqlite_files
 from bench.figure import Figure
 from bench.fleet import MILLION, Names
 from bench.noop import DOCUMENT, submit_to_completed
+from bench.raw_postgres import RawPostgres
 from metercast.domain.meter import lock_key
 from metercast.store.sqlite.migrations import migrate
 from metercast.store.tasks import DEFAULT_BUCKET
@@ -109,21 +110,38 @@ def against_raw() -> list[Figure]:
     ]
 
 
-async def flatness(databases: Databases) -> Figure:
+async def flatness(databases: Databases) -> list[Figure]:
     url, store = await open_migrated(databases, "flat")
     beside = await databases.open_raw(url)
     await beside.register(Names(MILLION), DOCUMENT, None)
     small = [await submit_to_completed(store, f"before-{number}", SMALL) for number in range(SMALL_RUNS)]
     large = await submit_to_completed(store, "large", MILLION)
     small += [await submit_to_completed(store, f"after-{number}", SMALL) for number in range(SMALL_RUNS)]
-    await beside.close()
     await store.close()
-    return Figure(
+    flat = Figure(
         f"engine, no-op driver, {databases.name}: cost per device at {MILLION:,} over that at {SMALL:,}",
         (large / MILLION) / (median(small) / SMALL),
         bar=1.3,
         detail=f"{large / MILLION * 1e6:.1f} us and {median(small) / SMALL * 1e6:.1f} us; once, and the median of"
         f" {len(small)}; {MILLION / large:,.0f} devices a second",
+    )
+    hot = [await hot_updates(beside)] if isinstance(beside, RawPostgres) else []
+    await beside.close()
+    return [flat, *hot]
+
+
+async def hot_updates(beside: RawPostgres) -> Figure:
+    """Of everything that this database has seen; a store that is closed has told the server all of it."""
+    updates, hot = await beside.connection.fetchrow(
+        "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'task_devices'"
+    )
+    return Figure(
+        "engine, no-op driver, PostgreSQL: updates of devices that stay on their page and touch no index (HOT)",
+        hot / updates,
+        "of all",
+        bar=0.9,
+        at_most=False,
+        detail=f"{hot:,} of {updates:,}",
     )
 
 
@@ -131,5 +149,5 @@ def run() -> list[Figure]:
     figures = against_raw()
     for kind in KINDS:
         with kind() as databases:
-            figures.append(uvloop.run(flatness(databases)))
+            figures += uvloop.run(flatness(databases))
     return figures
