@@ -3,12 +3,14 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
+from tests.engine.stores import opened
 
 from metercast.commands.contract import CommandType, MeterSession
 from metercast.domain.command import CommandTraits, ConflictGroup
@@ -23,7 +25,6 @@ from metercast.engine.engine import Engine
 from metercast.engine.limits import WorkerLimits
 from metercast.store.contract import Store
 from metercast.store.devices import MeterWrite
-from metercast.store.sqlite import SqliteStore
 from metercast.store.tasks import DeviceQuery, NewTask
 
 LIMITS = WorkerLimits(
@@ -193,16 +194,17 @@ class ScriptedDriver:
 
 @dataclass
 class World:
-    """One data directory with its store, and the engine that runs on it now."""
+    """One store, of the kind that the test is run for, and the engine that runs on it now."""
 
-    path: Path
+    kind: ClassVar[str] = "sqlite"
+
     store: Store
     clock: Clock
     driver: ScriptedDriver
     engine: Engine
     limits: WorkerLimits = LIMITS
     wrapped: Callable[[Store], Store] = lambda store: store
-    sqlite: list[SqliteStore] = field(default_factory=list)
+    storage: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     @classmethod
     async def open(
@@ -210,21 +212,21 @@ class World:
     ) -> "World":
         """The engine is not started."""
         clock = Clock()
-        store = await SqliteStore.open(folder / "engine.db", clock)
+        storage = AsyncExitStack()
+        store = await storage.enter_async_context(opened(cls.kind, folder, clock))
         driver = ScriptedDriver()
         engine = Engine(wrapped(store), driver, COMMANDS, PlainVault(), clock, limits)
-        return cls(folder / "engine.db", store, clock, driver, engine, limits, wrapped, [store])
+        return cls(store, clock, driver, engine, limits, wrapped, storage)
 
     async def restart(self, *, grace: float = 0.0) -> None:
-        """Ends the engine, in-process sessions cancelled after `grace`, and starts another on the same file."""
+        """Ends the engine, in-process sessions cancelled after `grace`, and starts another on the same store."""
         await self.engine.drain(grace)
         self.engine = Engine(self.wrapped(self.store), self.driver, COMMANDS, PlainVault(), self.clock, self.limits)
         await self.engine.start()
 
     async def close(self) -> None:
         await self.engine.drain(0)
-        for store in self.sqlite:
-            await store.close()
+        await self.storage.aclose()
 
     async def register(self, devices: Sequence[str], channel: str | None = None, max_sessions: int = 1) -> None:
         """Each device in a channel of its own, or all in `channel`."""

@@ -1,5 +1,6 @@
 """One MongoDB database: its client, its collections, its clock, and how its errors become the store's."""
 
+import asyncio
 import contextlib
 import functools
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -157,9 +158,17 @@ def stream(
 
 @contextlib.contextmanager
 def translated() -> Iterator[None]:
-    """PyMongo's errors as StoreUnavailable. Their texts may name hosts; what they hold of a URL is not repeated."""
+    """PyMongo's errors as StoreUnavailable. Their texts may name hosts; what they hold of a URL is not repeated.
+
+    A cancellation that PyMongo swallowed is raised here: it uses asyncio.wait_for, which on Python 3.11 prefers a
+    result that is there already to the cancellation that came with it.
+    """
+    task = asyncio.current_task()
+    cancellations = task.cancelling() if task is not None else 0
     try:
         yield
+        if task is not None and task.cancelling() > cancellations:
+            raise asyncio.CancelledError
     except OperationFailure as error:
         text = (error.details or {}).get("errmsg", "") or type(error).__name__
         raise StoreUnavailable(f"MongoDB refused a command: {_short(text)}") from error
