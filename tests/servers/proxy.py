@@ -119,10 +119,13 @@ class FaultProxy:
 
     async def _close(self) -> None:
         self._listener.close()
+        self._passes.set()
+        self._delay = 0.0
+        self._refuses = True
         self._cut()
-        for task in (tasks := asyncio.all_tasks() - {asyncio.current_task()}):
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        if tasks:
+            await asyncio.wait(tasks, timeout=_WAIT_SECONDS / 2)  # they end by the cut
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._refuses:
