@@ -21,6 +21,8 @@ from metercast.store.mongo.places import Place
 from metercast.store.mongo.times import find_time, get_time
 from metercast.store.mongo.types import Document
 
+_HEADER = {"status": 1, "scheduledAt": 1, "createdAt": 1, "micros": 1}
+
 
 class Older(NamedTuple):
     """An older command of the same group on the same meter, as it stands."""
@@ -28,7 +30,6 @@ class Older(NamedTuple):
     place: Place
     position: int
     device: Document
-    counts: Document
     holds: bool  # it comes first
 
 
@@ -62,7 +63,7 @@ async def supersede(database: Database, held: Held, older: Collection[Older]) ->
         by_place[each.place].append(each)
     done = True
     for place, same in by_place.items():
-        changes = Changes(place, same[0].counts, {})
+        changes = Changes(place, {}, {})
         for each in same:
             changes.touch(each.position, each.device, {"superseded": True, "nextAttemptAt": None})
         changes.hurry(held.now)
@@ -76,14 +77,14 @@ async def forget(database: Database, task_id: str, device_ids: Collection[str]) 
         await database.open_commands.delete_many({"deviceId": {"$in": list(device_ids)}, "taskId": task_id})
 
 
-def hint(place: Place, device_id: str, group: str, creation: str) -> Document:
+def hint(place: Place, position: int, device_id: str, group: str, creation: str) -> Document:
     """What makes a command of a group be found by its meter."""
-    key = f"{place.task_id}/{device_id}"
     return {
-        "_id": key,
+        "_id": f"{place.task_id}/{device_id}",
         "deviceId": device_id,
         "conflictGroup": group,
         "taskId": place.task_id,
+        "position": position,
         "first": place.first,
         "wholeTask": place.whole_task,
         "creation": creation,
@@ -93,46 +94,42 @@ def hint(place: Place, device_id: str, group: str, creation: str) -> Document:
 async def _older(
     database: Database, held: Held, hints: Collection[Document], device_ids: Collection[str]
 ) -> list[Older]:
-    headers = {}
-    task_ids = list({each["taskId"] for each in hints})
-    pipeline = [
-        {"$match": {"_id": {"$in": task_ids}, "sealed": True}},
-        {"$project": _wanted(device_ids, status=1, scheduledAt=1, createdAt=1, micros=1, bucketed=1)},
+    """As far as they are there and older."""
+    pipeline: list[Document] = [
+        {"$match": {"_id": {"$in": list({each["taskId"] for each in hints})}, "sealed": True}},
+        {"$project": _HEADER | _of_devices(device_ids)},
     ]
+    headers: dict[str, Document] = {}
     async with await database.tasks.aggregate(pipeline) as cursor:
         async for each in cursor:
             if Order(get_time(each, "scheduledAt"), get_time(each, "createdAt"), each["taskId"]) < held.order:
                 headers[each["taskId"]] = each
-    found = [(places.whole_task(name), each, each) for name, each in headers.items() if not each["bucketed"]]
-    buckets = {
-        at.document_id: at
-        for at in (places.bucket(each["taskId"], each["first"]) for each in hints if not each["wholeTask"])
-        if at.task_id in headers
-    }
-    if buckets:
-        pipeline = [{"$match": {"_id": {"$in": list(buckets)}}}, {"$project": _wanted(device_ids)}]
+    documents = {places.whole_task(name): each for name, each in headers.items()}
+    buckets = {(place := _place(each)).document_id: place for each in hints if not each["wholeTask"]}
+    asked = [name for name, place in buckets.items() if place.task_id in headers]
+    if asked:
+        pipeline = [{"$match": {"_id": {"$in": asked}}}, {"$project": _of_devices(device_ids)}]
         async with await database.buckets.aggregate(pipeline) as cursor:
             async for each in cursor:
-                found.append((buckets[each["_id"]], headers[each["taskId"]], each))
+                documents[buckets[each["_id"]]] = each
     older = []
-    for place, header, document in found:
-        for index, device in zip(document["places"], document["devices"], strict=True):
-            holds = _holds(held, header, device)
-            older.append(Older(place, place.first + index, device, document["counts"], holds))
+    for each in hints:
+        document = documents.get(_place(each))
+        for device in document["devices"] if document is not None else ():
+            if device["deviceId"] == each["deviceId"]:
+                holds = _holds(held, headers[each["taskId"]], device)
+                older.append(Older(_place(each), each["position"], device, holds))
     return older
 
 
-def _wanted(device_ids: Collection[str], **fields: int) -> Document:
-    """Of a document its devices with these ids, and their places in the array."""
-    ids = list(device_ids)
-    places_in_array = {
-        "$filter": {
-            "input": {"$range": [0, {"$size": {"$ifNull": ["$devices", []]}}]},
-            "cond": {"$in": [{"$arrayElemAt": ["$devices.deviceId", "$$this"]}, ids]},
-        }
-    }
-    devices = {"$filter": {"input": {"$ifNull": ["$devices", []]}, "cond": {"$in": ["$$this.deviceId", ids]}}}
-    return fields | {"taskId": 1, "counts": 1, "devices": devices, "places": places_in_array}
+def _place(hint: Document) -> Place:
+    return Place(hint["taskId"], hint["first"], hint["wholeTask"])
+
+
+def _of_devices(device_ids: Collection[str]) -> Document:
+    """Projects a document to its devices with these ids."""
+    ours = {"$in": ["$$this.deviceId", list(device_ids)]}
+    return {"taskId": 1, "devices": {"$filter": {"input": {"$ifNull": ["$devices", []]}, "cond": ours}}}
 
 
 def _waits(device: Mapping[str, Any]) -> bool:

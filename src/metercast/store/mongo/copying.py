@@ -58,7 +58,7 @@ class MongoCopying:
             yield [
                 CounterRecord(
                     CounterName(each["_id"]["deviceId"], each["_id"]["key"], each["_id"]["clientSystemTitle"]),
-                    each["nextValue"],
+                    int(each["nextValue"]),
                 )
                 for each in page
             ]

@@ -1,6 +1,5 @@
 """Invocation counters on MongoDB: one guarded update each, so that no value is given twice whoever asks."""
 
-from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from metercast.store.counters import CounterExhausted, CounterName
@@ -24,35 +23,24 @@ class MongoCounters:
             raise ValueError(f"cannot reserve {count} values")
         key = counter_key(name)
         for _ in range(ROUNDS):
-            # Where its answer is lost the values are skipped, and never given.
-            found = await self.database.counters.find_one_and_update(
-                {"_id": key, "nextValue": {"$gte": at_least, "$lte": _LIMIT - count}},
-                {"$inc": {"nextValue": count}},
-                return_document=ReturnDocument.BEFORE,
-            )
-            if found is not None:
-                return int(found["nextValue"])
-            first = await self._jump(key, name, count, at_least)
-            if first is not None:
+            found = await self.database.counters.find_one({"_id": key})
+            first = max(at_least, 1 if found is None else int(found["nextValue"]))
+            if first + count > _LIMIT:
+                raise CounterExhausted(f"the invocation counter of {name.device_id} is at {first} of {_LIMIT}")
+            if await self._set(key, found, first + count):
                 return first
         raise StoreUnavailable(f"the counter of {name.device_id} is changed by others all the time")
 
-    async def _jump(self, key: Document, name: CounterName, count: int, at_least: int) -> int | None:
-        """Where it is new or below `at_least`; None where another call was faster. Raises CounterExhausted."""
-        found = await self.database.counters.find_one({"_id": key})
-        first = max(at_least, 1 if found is None else int(found["nextValue"]))
-        if first + count > _LIMIT:
-            raise CounterExhausted(f"the invocation counter of {name.device_id} is at {first} of {_LIMIT}")
+    async def _set(self, key: Document, found: Document | None, next_value: int) -> bool:
+        """Whether it was still as `found`. Where the answer is lost, the values are skipped and never given."""
         if found is None:
             try:
-                await self.database.counters.insert_one({"_id": key, "nextValue": first + count})
+                await self.database.counters.insert_one({"_id": key, "nextValue": next_value})
             except DuplicateKeyError:
-                return None
-            return first
-        result = await self.database.counters.update_one(
-            {"_id": key, "nextValue": found["nextValue"]}, {"$set": {"nextValue": first + count}}
-        )
-        return first if result.matched_count else None
+                return False
+            return True
+        guard = {"_id": key, "nextValue": found["nextValue"]}
+        return (await self.database.counters.update_one(guard, {"$set": {"nextValue": next_value}})).matched_count == 1
 
 
 def counter_key(name: CounterName) -> Document:

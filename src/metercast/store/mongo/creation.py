@@ -152,7 +152,11 @@ class _Creation:
 
     async def _insert_commands(self, cuts: list[tuple[Place, Sequence[str]]]) -> None:
         group = self._task.conflict_group.value
-        hints = [conflicts.hint(place, each, group, self._name) for place, ids in cuts for each in ids]
+        hints = [
+            conflicts.hint(place, place.first + index, each, group, self._name)
+            for place, ids in cuts
+            for index, each in enumerate(ids)
+        ]
         try:
             await self._database.open_commands.insert_many(hints, ordered=False)
         except BulkWriteError as error:

@@ -127,9 +127,9 @@ async def _write_commands(
     if task.conflict_group is ConflictGroup.NONE:
         return
     hints = [
-        conflicts.hint(place, each["deviceId"], task.conflict_group.value, creation)
+        conflicts.hint(place, place.first + index, each["deviceId"], task.conflict_group.value, creation)
         for place, devices in cuts
-        for each in devices
+        for index, each in enumerate(devices)
         if each["commandStatus"] not in FINAL_DEVICE
     ]
     if hints:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from pymongo import ASCENDING, DESCENDING, ReturnDocument, UpdateOne
+from pymongo import ASCENDING, DESCENDING, UpdateOne
 
 from metercast.domain.states import DeviceStatus, TaskStatus
 from metercast.store.attempts import BucketId, DueBucket, HeldLease, Lease, LeasedBucket, OpenDevice
@@ -36,16 +36,18 @@ class MongoLeases:
         now = self.database.clock()
         due = {"dueAt": {"$lte": floor(now)}, **dead(now)}
         sent, waits = {"counts.sent": {"$gt": 0}}, {"counts.sent": 0, "counts.pending": {"$gt": 0}}
-        running = {"open": True, "sealed": True, "bucketed": True, "status": TaskStatus.IN_PROGRESS}
-        large = [each["_id"] async for each in self.database.tasks.find(running, {"_id": 1})]
+        found_large = self.database.tasks.find({"open": True, "sealed": True, "bucketed": True}, {"status": 1})
+        large = {each["_id"]: each["status"] async for each in found_large}
+        running = [task_id for task_id, status in large.items() if status == TaskStatus.IN_PROGRESS]
         whole = due | {"sealed": True, "bucketed": False}
         looks: list[tuple[Collection, Document]] = [
             (self.database.tasks, whole | sent),
             (self.database.tasks, whole | waits | {"status": TaskStatus.IN_PROGRESS}),
-            (self.database.buckets, due | sent),
         ]
         if large:
-            looks.append((self.database.buckets, due | waits | {"taskId": {"$in": large}}))
+            looks.append((self.database.buckets, due | sent | {"taskId": {"$in": list(large)}}))
+        if running:
+            looks.append((self.database.buckets, due | waits | {"taskId": {"$in": running}}))
         found: list[tuple[Any, ...]] = []
         wanted = {"taskId": 1, "first": 1, "priority": 1, "counts.sent": 1, "dueAt": 1}
         for collection, which in looks:
@@ -63,7 +65,7 @@ class MongoLeases:
         header, found = await self._take(place, owner, lease_seconds, now)
         if header is None or found is None:
             return None
-        lease = Lease(place.bucket_id, owner, found["lease"]["epoch"])
+        lease = Lease(place.bucket_id, owner, found["lease"]["epoch"] + 1)
         devices = [
             (place.first + index, each) for index, each in enumerate(found["devices"]) if each["commandStatus"] in _OPEN
         ]
@@ -73,30 +75,24 @@ class MongoLeases:
     async def _take(
         self, place: Place, owner: str, lease_seconds: float, now: datetime
     ) -> tuple[Document | None, Document | None]:
-        """The header and the bucket, which are one for a whole task."""
+        """The header and the bucket, which are one for a whole task; None of either where it can't be had."""
+        found = await place.collection(self.database).find_one(place.filter | dead(now))
+        header = found if place.whole_task else await self.database.tasks.find_one(sealed(place.task_id))
+        if found is None or header is None or found["creation"] != header["creation"]:
+            return None, None
+        epoch = found["lease"]["epoch"]
         may_run: Document = {"counts.sent": {"$gt": 0}}
         runs: Document = {"counts.pending": {"$gt": 0}}
-        which = place.filter | dead(now)
-        header = None
+        which = place.filter | dead(now) | {"lease.epoch": epoch}
         if place.whole_task:
             which |= {"sealed": True, "bucketed": False}
             runs["status"] = TaskStatus.IN_PROGRESS
-        else:
-            header = await self.database.tasks.find_one(sealed(place.task_id))
-            if header is None:
-                return None, None
-            which["creation"] = header["creation"]
-        if header is None or header["status"] == TaskStatus.IN_PROGRESS:
+        if header["status"] == TaskStatus.IN_PROGRESS:
             may_run = {"$or": [may_run, runs]}
-        found = await place.collection(self.database).find_one_and_update(
-            which | may_run,
-            {
-                "$set": {"lease.owner": owner, "lease.until": floor(later(now, lease_seconds))},
-                "$inc": {"lease.epoch": 1},
-            },
-            return_document=ReturnDocument.AFTER,
-        )
-        return header or found, found
+        until = floor(later(now, lease_seconds))
+        change = {"lease.owner": owner, "lease.until": until, "lease.epoch": epoch + 1}
+        result = await place.collection(self.database).update_one(which | may_run, {"$set": change})
+        return (header, found) if result.matched_count else (None, None)
 
     async def _make_void(self, lease: Lease, place: Place, devices: Iterable[Document]) -> None:
         """What an earlier worker says of an attempt that is not decided yet counts no more."""

@@ -198,16 +198,18 @@ def _cancelling(
     place: Place, found: Document, now: datetime, guard: Document | None = None, fields: Document | None = None
 ) -> UpdateOne:
     """Every device that is PENDING is CANCELLED: as many as the counts say, which guard it."""
-    waits = {"devices.$[waits].commandStatus": DeviceStatus.CANCELLED}
+    # The status, by which the devices are found, changes last.
+    waits: Document = {}
     set_time(waits, "lastUpdated", now, "devices.$[waits].")
+    waits["devices.$[waits].commandStatus"] = DeviceStatus.CANCELLED
     same = {f"counts.{name}": found[name] for name in ("pending", "sent")}
     gone = {"devices.$[waits].nextAttemptAt": ""} | ({} if found["sent"] else {"dueAt": ""})
     return UpdateOne(
         place.filter | same | (guard or {}),
         {
+            "$unset": gone,
             "$set": waits | {"counts.pending": 0} | (fields or {"cancelled": True}),
             "$inc": {"counts.cancelled": found["pending"]},
-            "$unset": gone,
         },
         array_filters=[{"waits.commandStatus": DeviceStatus.PENDING}],
     )

@@ -7,6 +7,7 @@ kept as JSON text: `{"json": "..."}`.
 from typing import Any
 
 import msgspec
+from bson.int64 import Int64
 
 _DEEPEST = 50
 _LARGEST = 12 * 1024 * 1024  # of 16 MiB that a document may have
@@ -23,9 +24,13 @@ def to_bson(value: Any) -> Any:
 
 
 def from_bson(value: Any) -> Any:
-    if isinstance(value, dict) and value.keys() == _WRAPPED:
-        return msgspec.json.decode(value["json"])
-    return value
+    if isinstance(value, dict):
+        if value.keys() == _WRAPPED:
+            return msgspec.json.decode(value["json"])
+        return {name: from_bson(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [from_bson(each) for each in value]
+    return int(value) if isinstance(value, Int64) else value
 
 
 def _fits(value: Any, depth: int) -> bool:
