@@ -29,6 +29,7 @@ from metercast.driver.timeouts import Timeouts
 from metercast.driver.transport import TcpConnector
 from metercast.engine.engine import Engine
 from metercast.engine.limits import WorkerLimits
+from metercast.engine.retention import RetentionPolicy
 from metercast.engine.service import Service
 from metercast.engine.submission import SubmissionRules
 from metercast.store.contract import Store
@@ -57,7 +58,8 @@ class Metercast:
         self.store = store
         self.vault = vault
         limits = WorkerLimits(sessions=config.session_limit, lease_seconds=config.lease_seconds)
-        self.engine = Engine(store, driver, COMMANDS, vault, _now, limits)
+        retention = RetentionPolicy(keep_days=config.retention_days)
+        self.engine = Engine(store, driver, COMMANDS, vault, _now, limits, retention)
         rules = SubmissionRules(
             max_devices=config.max_devices_per_task,
             max_devices_of={"DISCONNECT": config.max_devices_per_disconnect},

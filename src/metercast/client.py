@@ -151,6 +151,14 @@ class Api:
         """With its attempts and its result."""
         return await self._call("GET", f"/tasks/{encoded(task_id)}/devices/{encoded(device_id)}")
 
+    async def retention(self, older_than_days: int | None) -> Json:
+        """`retentionDays`, `endedBefore` and how many `tasks` that is."""
+        return await self._call("GET", "/retention", query={"olderThanDays": older_than_days})
+
+    async def delete_ended(self, older_than_days: int) -> Json:
+        """How many `tasks` were deleted, and whether there are `more`."""
+        return await self._call("POST", "/retention/delete", body={"olderThanDays": older_than_days})
+
     # Devices
 
     async def put_device(self, device_id: str, record: Json) -> Json:

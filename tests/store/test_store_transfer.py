@@ -62,7 +62,7 @@ async def fill(source: StoreHarness) -> None:
     ]
     await store.record_results(bucket.lease, results)
     # An older command that a newer one has made void.
-    relay = {"conflict_group": ConflictGroup.RELAY, "command_type": "DISCONNECT"}
+    relay: dict[str, Any] = {"conflict_group": ConflictGroup.RELAY, "command_type": "DISCONNECT"}
     await create(source, "older", ["relay"], **relay)
     older = await lease(source, "older")
     await begin(source, older)

@@ -18,6 +18,6 @@ def stored(request: pytest.FixtureRequest) -> Iterator[Stored | None]:
     else:
         from tests.servers.mongodb import MongoServer
 
-        mongo = MongoServer.started()
+        mongo = MongoServer.start()
         yield MongoStored(mongo.url("metercast"))
         mongo.delete()

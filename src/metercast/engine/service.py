@@ -37,6 +37,7 @@ from metercast.store.tasks import Created, DeviceQuery, ErrorCount, NewTask, Tas
 log = structlog.get_logger()
 
 _PAGE = 5000
+_MOST_DELETED, _DELETED_A_STEP = 1000, 100
 _NO_DEVICE = ("",)
 
 
@@ -246,6 +247,21 @@ class Service:
         log.info("task.changed", action=verb, task_id=task_id, status=task.status, by=caller.key_id)
         self._engine.changed(task_id)
         return task
+
+    async def count_ended(self, before: datetime) -> int:
+        """How many tasks are over and were last changed before that."""
+        return await self._store.count_ended(before)
+
+    async def delete_ended(self, before: datetime, caller: Caller) -> tuple[int, bool]:
+        """Deletes such tasks, at most a thousand; how many, and whether there may be more."""
+        deleted = 0
+        while deleted < _MOST_DELETED:
+            step = await self._store.retire_tasks(before, _DELETED_A_STEP)
+            deleted += step
+            if step < _DELETED_A_STEP:
+                break
+        log.info("retention.deleted", tasks=deleted, ended_before=before.isoformat(), by=caller.key_id)
+        return deleted, deleted >= _MOST_DELETED
 
     # Asking
 
