@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
 
 from pymongo import ASCENDING, DESCENDING, UpdateOne
 
@@ -34,27 +33,33 @@ class MongoLeases:
         """What is SENT under a dead lease must be decided whatever the task is, and first: it looks busy and is not.
         What is PENDING needs a task that runs."""
         now = self.database.clock()
-        due = {"dueAt": {"$lte": floor(now)}, **dead(now)}
-        sent, waits = {"counts.sent": {"$gt": 0}}, {"counts.sent": 0, "counts.pending": {"$gt": 0}}
-        found_large = self.database.tasks.find({"open": True, "sealed": True, "bucketed": True}, {"status": 1})
-        large = {each["_id"]: each["status"] async for each in found_large}
-        running = [task_id for task_id, status in large.items() if status == TaskStatus.IN_PROGRESS]
-        whole = due | {"sealed": True, "bucketed": False}
-        looks: list[tuple[Collection, Document]] = [
-            (self.database.tasks, whole | sent),
-            (self.database.tasks, whole | waits | {"status": TaskStatus.IN_PROGRESS}),
-        ]
-        if large:
-            looks.append((self.database.buckets, due | sent | {"taskId": {"$in": list(large)}}))
-        if running:
-            looks.append((self.database.buckets, due | waits | {"taskId": {"$in": running}}))
-        found: list[tuple[Any, ...]] = []
+        whole = {"sealed": True, "bucketed": False}
+        found = await self._due(self.database.tasks, whole, {"status": TaskStatus.IN_PROGRESS}, now, limit)
+        open_large = self.database.tasks.find({"open": True, "sealed": True, "bucketed": True}, {"status": 1})
+        status = {each["_id"]: each["status"] async for each in open_large}
+        if status:
+            runs = [task_id for task_id, each in status.items() if each == TaskStatus.IN_PROGRESS]
+            which = {"taskId": {"$in": list(status)}}
+            found += await self._due(self.database.buckets, which, {"taskId": {"$in": runs}}, now, limit)
+        found.sort(key=lambda each: (-each["priority"], each["counts"]["sent"] == 0, each["dueAt"], each["place"]))
+        return [DueBucket(each["place"].bucket_id, each["taskId"], each["priority"]) for each in found[:limit]]
+
+    async def _due(
+        self, collection: Collection, which: Document, runs: Document, now: datetime, limit: int
+    ) -> list[Document]:
+        due = which | {"dueAt": {"$lte": floor(now)}} | dead(now)
+        sent: Document = {"counts.sent": {"$gt": 0}}
         wanted = {"taskId": 1, "first": 1, "priority": 1, "counts.sent": 1, "dueAt": 1}
-        for collection, which in looks:
-            async for each in collection.find(which, wanted).sort(_BY_DUE).limit(limit):
-                place = Place(each["taskId"], each.get("first", 0), collection is self.database.tasks)
-                found.append((-each["priority"], each["counts"]["sent"] == 0, each["dueAt"], place))
-        return [DueBucket(place.bucket_id, place.task_id, -rank) for rank, _, _, place in sorted(found)[:limit]]
+        looks = [due | {"$or": [sent, {"counts.pending": {"$gt": 0}} | runs]}, due | sent]
+        found: dict[str, Document] = {}
+        for look in looks:
+            in_order = collection.find(look, wanted).sort(_BY_DUE).limit(limit)
+            found |= {each["_id"]: each async for each in in_order}
+            if len(found) < limit:
+                break  # what is SENT was not cut off
+        for each in found.values():
+            each["place"] = Place(each["taskId"], each.get("first", 0), collection is self.database.tasks)
+        return list(found.values())
 
     @call
     async def lease_bucket(self, bucket_id: BucketId, owner: str, lease_seconds: float) -> LeasedBucket | None:

@@ -136,6 +136,7 @@ VALIDATORS: dict[str, Document] = {
 # A partial index holds only what its filter names, and is used by queries that name as much.
 _OPEN = {"open": True}
 _DUE = {"dueAt": {"$exists": True}}
+_SENT = {"counts.sent": {"$gt": 0}}
 _BY_DUE = [("priority", DESCENDING), ("dueAt", ASCENDING)]
 _BY_COUNTS = [(f"counts.{each}", ASCENDING) for each in ("pending", "sent", "success", "failed", "cancelled")]
 
@@ -157,7 +158,8 @@ INDEXES: dict[str, list[IndexModel]] = {
             name="open_counts",
             partialFilterExpression=_OPEN,
         ),
-        IndexModel(_BY_DUE, name="due", partialFilterExpression=_DUE),
+        IndexModel([*_BY_DUE, ("status", ASCENDING)], name="due", partialFilterExpression=_DUE),
+        IndexModel(_BY_DUE, name="sent", partialFilterExpression=_SENT),
         IndexModel("lease.owner", sparse=True),
         IndexModel("updatedAt", name="ended", partialFilterExpression={"open": False}),
         IndexModel("unsealedUntil", sparse=True),
@@ -168,7 +170,8 @@ INDEXES: dict[str, list[IndexModel]] = {
         IndexModel("commandId"),
         IndexModel("devices.deviceId"),
         IndexModel([("taskId", ASCENDING), *_BY_COUNTS], name=COUNTS_INDEX),
-        IndexModel(_BY_DUE, name="due", partialFilterExpression=_DUE),
+        IndexModel([*_BY_DUE, ("taskId", ASCENDING)], name="due", partialFilterExpression=_DUE),
+        IndexModel(_BY_DUE, name="sent", partialFilterExpression=_SENT),
         IndexModel("lease.owner", sparse=True),
     ],
     HISTORY: [IndexModel([("taskId", ASCENDING), ("deviceId", ASCENDING)])],

@@ -17,7 +17,7 @@ from metercast.store.errors import StoreUnavailable
 from metercast.store.mongo import endings, places
 from metercast.store.mongo.changes import Changes
 from metercast.store.mongo.database import Database, call
-from metercast.store.mongo.documents import counts, sealed
+from metercast.store.mongo.documents import WITHOUT_DEVICES, counts, sealed
 from metercast.store.mongo.held import ROUNDS, not_cancelled
 from metercast.store.mongo.history import Keeping, whole_details
 from metercast.store.mongo.places import Place
@@ -140,39 +140,39 @@ class MongoTasks:
     @call
     async def finalise_ended(self) -> list[Task]:
         now = self.database.clock()
-        some_open = {"open": True, "sealed": True}
-        small = some_open | {"bucketed": False, "counts.pending": 0, "counts.sent": 0}
-        headers = [
-            each
-            for which in (small, some_open | {"bucketed": True})
-            async for each in self.database.tasks.find(which, {"taskId": 1})
+        ended = {"$or": [{"bucketed": True}, {"bucketed": False, "counts.pending": 0, "counts.sent": 0}]}
+        found = self.database.tasks.find({"open": True, "sealed": True} | ended, {"status": 1, "bucketed": 1})
+        headers = [each async for each in found]
+        live = await endings.live_counts(self.database, [each["_id"] for each in headers if each["bucketed"]])
+        finalised = [
+            await self._finalise(each["_id"], now)
+            for each in headers
+            if not each["bucketed"] or _may_end(each["status"], live.get(each["_id"]))
         ]
-        ended = [await self._finalise(each["taskId"], now) for each in headers]
-        corrected = self.database.tasks.find({"sealed": True, "recountAt": {"$lte": floor(now)}}, {"taskId": 1})
-        for task_id in [each["taskId"] async for each in corrected]:
+        corrected = self.database.tasks.find({"sealed": True, "recountAt": {"$lte": floor(now)}}, {"_id": 1})
+        for task_id in [each["_id"] async for each in corrected]:
             await endings.recount(self.database, task_id, now, sweep=True)
-        return [task for task in ended if task is not None]
+        return [task for task in finalised if task is not None]
 
     async def _finalise(self, task_id: str, now: datetime) -> Task | None:
         """None where it has open devices or is final already."""
         for _ in range(ROUNDS):
-            header = await self.database.tasks.find_one(sealed(task_id) | {"open": True}, {"devices": 0})
+            header = await self.database.tasks.find_one(sealed(task_id) | {"open": True}, WITHOUT_DEVICES)
             if header is None:
                 return None
-            live: Counts | None
-            if not header["bucketed"]:
-                live = counts(header)
-            else:
-                live = (await endings.live_counts(self.database, [task_id])).get(task_id)
-                if live is not None and live.pending and header["status"] == TaskStatus.CANCELLED:
-                    await self._cancel_buckets(task_id, now)
-                    continue
-            if live is None or live.open:
+            live = counts(header) if not header["bucketed"] else await self._live(task_id)
+            if live is None or not _may_end(header["status"], live):
                 return None
+            if live.pending:
+                await self._cancel_buckets(task_id, now)
+                continue
             task = await endings.finalise(self.database, header, live, now)
             if task is not None:
                 return task
         raise _busy(task_id)
+
+    async def _live(self, task_id: str) -> Counts | None:
+        return (await endings.live_counts(self.database, [task_id])).get(task_id)
 
     async def _cancel_buckets(self, task_id: str, now: datetime) -> None:
         """Those that are open. Ends: once cancelled, nothing waits in them any more."""
@@ -192,6 +192,13 @@ class MongoTasks:
         guard = {"sealed": True, "status": status}
         write = _cancelling(place, header["counts"], now, guard, fields)
         return (await self.database.tasks.bulk_write([write])).matched_count == 1
+
+
+def _may_end(status: str, live: Counts | None) -> bool:
+    """Nothing is open, or something waits in a task whose cancel was cut."""
+    if live is None:
+        return False
+    return not live.open or (live.pending > 0 and status == TaskStatus.CANCELLED)
 
 
 def _cancelling(
