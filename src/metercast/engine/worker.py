@@ -59,6 +59,8 @@ class Worker:
         self._free = limits.sessions
         self._meters: set[str] = set()  # in a session here; a lock in the store does not outlive its lease
         self._pool = SessionPool(limits.sessions, self._run_session)
+        self._enough = limits.sessions // 2  # free slots for which a batch is worth its while
+        self._roomy = asyncio.Event()
         self._woken = asyncio.Event()
         self._moved = asyncio.Event()
         self._draining = False
@@ -169,16 +171,17 @@ class Worker:
     # Beginning devices
 
     async def _begin_loop(self) -> None:
-        while True:
-            await self._wait_for_work()
-            batches = self._pick()
-            if batches:
-                await asyncio.gather(*(self._begin(bucket, devices) for bucket, devices in batches))
-            best = self._queue.best_priority
-            crowded = best is not None and not self._holdings.has_room(best)
-            if await self._holdings.give_up_idle(crowded=crowded):
-                self._released()
-            self._moved.set()
+        """While the store marks one batch, sessions of another run and the next is picked: slots bound them all."""
+        async with asyncio.TaskGroup() as beginning:
+            while True:
+                await self._wait_for_work()
+                for bucket, devices in self._pick():
+                    beginning.create_task(self._begin(bucket, devices), name="begin")
+                best = self._queue.best_priority
+                crowded = best is not None and not self._holdings.has_room(best)
+                if await self._holdings.give_up_idle(crowded=crowded):
+                    self._released()
+                self._moved.set()
 
     async def _next_move(self) -> None:
         """Waits for the next pass of the begin loop, which comes at least every second."""
@@ -186,18 +189,23 @@ class Worker:
         await self._moved.wait()
 
     async def _wait_for_work(self) -> None:
-        """Until woken, or a device has waited long enough. A short rest lets slots free up together."""
+        """Until woken, or a device has waited long enough. Where few slots are free, a short rest lets more of them
+        free up together."""
         wake = self._holdings.next_wake
         timeout = REST_SECONDS if wake is None else min(REST_SECONDS, max(0.0, wake - time.monotonic()))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 await self._woken.wait()
-        if self._free < self._limits.sessions // 2:
-            await asyncio.sleep(self._limits.linger_seconds)
+        if self._free < self._enough:
+            self._roomy.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._limits.linger_seconds):
+                    await self._roomy.wait()
         self._woken.clear()
 
     def _pick(self) -> list[tuple[ActiveBucket, list[OpenDevice]]]:
-        """Devices that may begin now, with a session slot and a place in their channel taken for each."""
+        """Devices that may begin now, with a session slot and a place in their channel taken for each. They are in
+        flight from here on."""
         now = time.monotonic()
         batches = []
         if self._free:
@@ -215,6 +223,7 @@ class Worker:
                 elif self._channels.enter(device.channel, device.max_sessions):
                     self._free -= 1
                     self._meters.add(device.device_id)
+                    bucket.in_flight[device.position] = device
                     batch.append(device)
                 else:
                     self._channels.park(bucket, device)
@@ -224,7 +233,6 @@ class Worker:
 
     async def _begin(self, bucket: ActiveBucket, devices: list[OpenDevice]) -> None:
         waiting = {device.position: device for device in devices}
-        bucket.in_flight.update(waiting)
         try:
             begun = await self._executor.begin(bucket, devices)
         except LeaseLost:
@@ -273,6 +281,8 @@ class Worker:
         self._meters.discard(device.device_id)
         self._channels.leave(device.channel)
         self._woken.set()
+        if self._free >= self._enough:
+            self._roomy.set()
 
     def _recorded(self, bucket: ActiveBucket, results: list[Result]) -> None:
         """The writer is done with them: what is PENDING again waits for its next attempt."""
