@@ -55,7 +55,7 @@ class Worker:
                     await self._work(bucket)
             await self._count()
 
-    def _task(self) -> NewTask:
+    def _task(self, bucket_size: int) -> NewTask:
         now = datetime.now(UTC)
         self._made += 1
         return new_task(
@@ -63,17 +63,17 @@ class Worker:
             conflict_group=self._random.choice(GROUPS),
             scheduled_at=now,
             expires_at=now + timedelta(days=1),
-            bucket_size=self._random.choice([3, 50]),
+            bucket_size=bucket_size,
         )
 
     async def _create(self) -> None:
-        task = self._task()
+        task = self._task(self._random.choice([3, 50]))
         ids = self._random.sample(METERS, self._random.randrange(1, 12))
         await self._store.create_task(task, ids, allow_unknown=False)
         tell("created", task.task_id, *ids)
         kind = self._random.random()
         if kind < 0.1:
-            large = self._task()
+            large = self._task(500)
             await self._store.create_task(large, Spool(CREATE_CHUNK + 1, prefix="x"), allow_unknown=True)
             tell("large", large.task_id, CREATE_CHUNK + 1)
             await self._store.cancel_task(large.task_id)
