@@ -5,12 +5,13 @@ What a batch does in the database stands in migrations/0002_work.sql.
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any
-
-import msgspec
+from itertools import accumulate
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 from metercast.domain.command import ConflictGroup
 from metercast.domain.meter import SealedMeter, lock_key
+from metercast.domain.outcome import How
 from metercast.domain.states import DEVICE_TRANSITIONS, DeviceEvent, DeviceStatus, TaskStatus, states_before
 from metercast.domain.words import ErrorWord
 from metercast.store.attempts import Begun, BegunDevice, Lease, LeaseLost, OpenDevice, Result, Transition
@@ -18,6 +19,7 @@ from metercast.store.postgres import late
 from metercast.store.postgres.database import Connection, Database
 from metercast.store.postgres.times import later
 from metercast.store.sql.decisions import in_cancelled_task
+from metercast.store.sql.rows import json_or_none, json_text
 
 # The guards of the functions in the database.
 assert states_before(DEVICE_TRANSITIONS, DeviceEvent.BEGIN) == (DeviceStatus.PENDING,)
@@ -29,14 +31,32 @@ _SUPERSEDING = [group.value for group in ConflictGroup if group.supersedes]
 _SUPERSEDED = "a newer command of its kind ran on this meter first"
 _OUTSIDE = "OUTSIDE"
 
-_BEGIN = "SELECT * FROM metercast_begin($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
-_RECORD = f"SELECT * FROM metercast_record({', '.join(f'${n}' for n in range(1, 23))})"
+_BEGIN = "SELECT * FROM metercast_begin($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
+_RECORD = f"SELECT * FROM metercast_record({', '.join(f'${n}' for n in range(1, 24))})"
 
 _HELD = """
 SELECT b.task_id, b.first_id, b.last_id FROM task_buckets b
 WHERE b.bucket_id = $1 AND b.lease_owner = $2 AND b.lease_epoch = $3 AND b.lease_until > $4 FOR UPDATE
 """
 _REFUSE = "SELECT metercast_refuse($1, $2, $3, $4, $5)"
+
+
+class _Alike(NamedTuple):
+    """What results can have in common: all but their device and its values."""
+
+    tries: int
+    status: DeviceStatus
+    error: ErrorWord | None
+    detail: str | None
+    how: How | None
+    used: int
+    association_failures: int
+    verify_first: bool
+    delay_seconds: float
+    count_try: bool
+
+
+_but_device = attrgetter(*_Alike._fields)
 
 
 class PostgresAttempts:
@@ -46,7 +66,8 @@ class PostgresAttempts:
 
     async def begin_attempts(self, lease: Lease, devices: Sequence[OpenDevice]) -> Begun:
         # Meters are locked in the order of their keys, so that two batches never wait for each other.
-        keyed = sorted([(lock_key(device.device_id), device.position, device) for device in devices])
+        keyed = [(lock_key(device.device_id), device.position, device) for device in devices]
+        keyed.sort()
         positions = [position for _, position, _ in keyed]
         row = await self.database.call(
             _BEGIN,
@@ -55,29 +76,30 @@ class PostgresAttempts:
             *_bounds(positions),
             [key for key, _, _ in keyed],
             positions,
+            [device.device_id for _, _, device in keyed],
             [device.tries for _, _, device in keyed],
             _SUPERSEDING,
             _SUPERSEDED,
         )
-        status, begun, tries, documents, sealed, progress, locked, waits, ended = row
+        status, begun, numbers, documents, secrets, progresses, locked, waits, ended = row
         _check(lease, status)
-        if begun is None:
-            return Begun(TaskStatus(status), [], locked or [], waits or [], ended or [])
-        ids = {device.position: device.device_id for device in devices}
-        found = [
-            BegunDevice(
-                position,
-                number,
-                SealedMeter(ids[position], document, secrets),
-                None if text is None else msgspec.json.decode(text),
-            )
-            for position, number, document, secrets, text in zip(begun, tries, documents, sealed, progress, strict=True)
-        ]
+        found = []
+        if begun is not None:
+            ids = {device.position: device.device_id for device in devices}
+            found = [
+                BegunDevice(
+                    position,
+                    number,
+                    SealedMeter(ids[position], document, secret),
+                    None if progress is None else json_or_none(progress),
+                )
+                for position, number, document, secret, progress in zip(
+                    begun, numbers, documents, secrets, progresses, strict=True
+                )
+            ]
         return Begun(TaskStatus(status), found, locked or [], waits or [], ended or [])
 
     async def record_results(self, lease: Lease, results: Sequence[Result]) -> list[Transition]:
-        if not _ENDS_IN.issuperset(result.status for result in results):
-            raise ValueError(f"a session ends in {', '.join(sorted(_ENDS_IN))} only")
         now = self.database.clock()
         row = await self._record(lease, now, results, cancelled=False)
         if row[0] == TaskStatus.CANCELLED:
@@ -94,7 +116,11 @@ class PostgresAttempts:
         return [Transition(task_id, each.device_id, each.status, each.error) for each in results]
 
     async def _record(self, lease: Lease, now: datetime, results: Sequence[Result], *, cancelled: bool) -> Any:
-        positions = [r.position for r in results]
+        groups = _groups(results)
+        positions = [position for group in groups.values() for position in group]
+        alike = [_Alike(*values) for values in groups]
+        if not cancelled and not _ENDS_IN.issuperset(each.status for each in alike):
+            raise ValueError(f"a session ends in {', '.join(sorted(_ENDS_IN))} only")
         valued = [r for r in results if r.result is not None]
         progressed = [r for r in results if r.progress is not None]
         row = await self.database.call(
@@ -104,20 +130,21 @@ class PostgresAttempts:
             *_bounds(positions),
             cancelled,
             positions,
-            [r.tries for r in results],
-            [r.status for r in results],
-            [r.error for r in results],
-            [_text(r.detail) for r in results],
-            [r.how for r in results],
-            [r.used for r in results],
-            [r.association_failures for r in results],
-            [r.verify_first for r in results],
-            [_next_at(r, now) for r in results],
-            [not r.count_try for r in results],
+            [*accumulate(map(len, groups.values()))],
+            [each.tries for each in alike],
+            [each.status for each in alike],
+            [each.error for each in alike],
+            [_text(each.detail) for each in alike],
+            [each.how for each in alike],
+            [each.used for each in alike],
+            [each.association_failures for each in alike],
+            [each.verify_first for each in alike],
+            [_next_at(each, now) for each in alike],
+            [not each.count_try for each in alike],
             [r.position for r in valued],
-            [msgspec.json.encode(r.result).decode() for r in valued],
+            [json_text(r.result) for r in valued],
             [r.position for r in progressed],
-            [msgspec.json.encode(r.progress).decode() for r in progressed],
+            [json_text(r.progress) for r in progressed],
         )
         _check(lease, row[0])
         return row
@@ -140,6 +167,20 @@ class PostgresAttempts:
         return await self.database.write(lambda connection, now: late.record(connection, now, task_id, result))
 
 
+def _groups(results: Sequence[Result]) -> dict[tuple[Any, ...], list[int]]:
+    """The positions of results that are alike, by what they have in common."""
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    last: tuple[Any, ...] | None = None
+    group: list[int] = []
+    for result in results:
+        values = _but_device(result)
+        if values != last:  # which costs less than a look into `groups`; most are like the one before
+            group = groups.setdefault(values, [])
+            last = values
+        group.append(result.position)
+    return groups
+
+
 def _named(lease: Lease) -> tuple[Any, str, int]:
     return lease.bucket_id, lease.owner, lease.epoch
 
@@ -156,8 +197,8 @@ def _check(lease: Lease, status: str | None) -> None:
         raise ValueError(f"bucket {lease.bucket_id} does not hold all of these positions")
 
 
-def _next_at(result: Result, now: datetime) -> datetime | None:
-    return later(now, result.delay_seconds) if result.status is DeviceStatus.PENDING and result.delay_seconds else None
+def _next_at(alike: _Alike, now: datetime) -> datetime | None:
+    return later(now, alike.delay_seconds) if alike.status is DeviceStatus.PENDING and alike.delay_seconds else None
 
 
 def _text(text: str | None) -> str | None:

@@ -2,8 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Iterable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -93,16 +92,15 @@ class Creator:
     async def _check_known(self, device_ids: Sequence[str]) -> None:
         first: list[str] = []
         count = 0
-        async with aclosing(_slices(device_ids, CREATE_CHUNK)) as slices:
-            async for each in slices:
-                rows = await self._database.rows(_UNKNOWN, each)
-                first += [row[0] for row in rows[: _SHOWN - len(first)]]
-                count += len(rows)
+        async for each in _slices(device_ids, CREATE_CHUNK):
+            rows = await self._database.rows(_UNKNOWN, each)
+            first += [row[0] for row in rows[: _SHOWN - len(first)]]
+            count += len(rows)
         if count:
             raise UnknownDevices(first, count)
 
     async def _create_at_once(self, task: NewTask, first: int, device_ids: Sequence[str]) -> Created:
-        ids = await asyncio.to_thread(_slice, device_ids, 0, len(device_ids))
+        (ids,) = [each async for each in _slices(device_ids, len(device_ids))]
 
         async def work(connection: Connection, now: datetime) -> Created:
             if not await _insert(connection, now, task, first, len(ids)):
@@ -128,10 +126,9 @@ class Creator:
                 return found
             step = whole_buckets(CREATE_CHUNK, task.bucket_size)
             start = first
-            async with aclosing(_slices(device_ids, step)) as slices:
-                async for each in slices:
-                    await self._add_chunk(task, start, first, each)
-                    start += len(each)
+            async for each in _slices(device_ids, step):
+                await self._add_chunk(task, start, first, each)
+                start += len(each)
             return await self._database.write(seal, repeat=False)
         except BaseException:
             await self._let_go(task, first)
@@ -165,23 +162,10 @@ class Creator:
             await asyncio.shield(asyncio.ensure_future(work))
 
 
-def _slice(device_ids: Sequence[str], start: int, count: int) -> list[str]:
-    """May wait for a disk."""
-    return list(device_ids[start : start + count])
-
-
-async def _slices(device_ids: Sequence[str], count: int) -> AsyncGenerator[list[str], None]:
-    """All of them; the next slice is read while one is worked on."""
-    starts = range(0, len(device_ids), count)
-    ahead = asyncio.ensure_future(asyncio.to_thread(_slice, device_ids, 0, count))
-    try:
-        for start in starts:
-            each = await ahead
-            ahead = asyncio.ensure_future(asyncio.to_thread(_slice, device_ids, start + count, count))
-            yield each
-    finally:
-        ahead.cancel()
-        await asyncio.gather(ahead, return_exceptions=True)
+async def _slices(device_ids: Sequence[str], count: int) -> AsyncIterator[list[str]]:
+    """All of them. A slice may wait for a disk."""
+    for start in range(0, len(device_ids), count):
+        yield list(await asyncio.to_thread(device_ids.__getitem__, slice(start, start + count)))
 
 
 async def _found(connection: Connection, task: NewTask) -> Created:

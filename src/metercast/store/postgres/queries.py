@@ -62,17 +62,18 @@ WHERE id BETWEEN $1 AND $2 AND error_message IS NOT NULL GROUP BY 1, 2 ORDER BY 
 
 # A JSON string, or null.
 _WORD = "CASE WHEN d.{0} IS NULL THEN 'null' ELSE '\"' || d.{0} || '\"' END"
-_TIME = "'\"' || to_char(d.{0}, 'YYYY-MM-DD\"T\"HH24:MI:SS.US') || 'Z\"'"
+_TIME = 'to_char(d.{0}, \'YYYY-MM-DD"T"HH24:MI:SS.US"Z"\')'
 
 # The text is made by the database and goes on as it is.
 _STREAM = f"""
-SELECT convert_to(string_agg(
-  '{{"deviceId":' || to_json(d.device_id)::text || ',"commandStatus":"' || d.command_status
-  || '","error":' || {_WORD.format("error_message")} || ',"lastUpdated":' || {_TIME.format("last_updated")}
-  || ',"attempts":' || d.tries || ',"how":' || {_WORD.format("how")}
-  || ',"errorDetail":' || coalesce(to_json(d.error_detail)::text, 'null')
-  || ',"nextAttemptAt":' || coalesce({_TIME.format("next_attempt_at")}, 'null') || '}}', ',' ORDER BY d.id), 'UTF8')
-FROM task_devices d WHERE d.id BETWEEN $1 AND $2
+SELECT convert_to(string_agg(device, ','), 'UTF8') FROM (
+  SELECT concat('{{"deviceId":', to_json(d.device_id)::text, ',"commandStatus":"', d.command_status,
+    '","error":', {_WORD.format("error_message")}, ',"lastUpdated":"', {_TIME.format("last_updated")},
+    '","attempts":', d.tries::text, ',"how":', {_WORD.format("how")},
+    ',"errorDetail":', coalesce(to_json(d.error_detail)::text, 'null'),
+    ',"nextAttemptAt":', coalesce('"' || {_TIME.format("next_attempt_at")} || '"', 'null'), '}}') AS device
+  FROM task_devices d WHERE d.id BETWEEN $1 AND $2 ORDER BY d.id
+) devices
 """
 
 _Position = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]

@@ -31,8 +31,9 @@ CREATE INDEX ix_tasks_created_at ON tasks (created_at, task_id);
 CREATE INDEX ix_tasks_open ON tasks (status, scheduled_at) WHERE outcome IS NULL;
 CREATE INDEX ix_tasks_unsealed ON tasks (unsealed_until) WHERE unsealed_until IS NOT NULL;
 
--- Half of each page is left free: whole buckets change at once, and their new versions stay on the page (HOT), where
--- no index has to know of them. An index on command_status would end that.
+-- More than half of each page is left free: whole buckets change at once, and again before the space of their first
+-- versions can be used; what stays on the page (HOT) needs no index to know of it. An index on command_status would end
+-- that.
 CREATE TABLE task_devices (
   id                   bigserial   PRIMARY KEY,
   task_id              varchar     COLLATE "C" NOT NULL REFERENCES tasks (task_id),
@@ -49,7 +50,7 @@ CREATE TABLE task_devices (
   how                  varchar     COLLATE "C",
   error_detail         varchar,
   progress             json
-) WITH (fillfactor = 50);
+) WITH (fillfactor = 40);
 CREATE INDEX ix_task_devices_device_id ON task_devices (device_id);
 CREATE INDEX ix_task_devices_task_id ON task_devices (task_id);
 

@@ -1,7 +1,9 @@
 -- The hot path: one round trip a batch. Each statement of a function sees what was committed before it began, so what
 -- follows a row lock sees what its last holder did. Order of locks: the own bucket, meters by key, open commands by
--- id; buckets of others only where nobody has them. All plans are nested loops over the batch: it is never large, and
--- rows are then locked in its order.
+-- id; buckets of others only where nobody has them.
+--
+-- Plans are kept, and must not depend on how large a table was when they were made. So every table is looked up by
+-- `= ANY` of the batch and then hashed, or row by row in a LATERAL whose OFFSET 0 keeps it from being joined otherwise.
 
 -- Moves a bucket's counts. Without open devices it is never due again.
 CREATE FUNCTION metercast_count(
@@ -16,7 +18,8 @@ END $$;
 
 -- These commands are final.
 CREATE FUNCTION metercast_forget(ids bigint[]) RETURNS void LANGUAGE plpgsql
-SET plan_cache_mode = force_generic_plan SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_memoize = off
 AS $$
 BEGIN
   PERFORM FROM open_commands o WHERE o.id = ANY (ids) ORDER BY o.id FOR UPDATE;
@@ -27,7 +30,8 @@ END $$;
 CREATE FUNCTION metercast_refuse(
   bucket bigint, at timestamptz, positions bigint[], error varchar, detail varchar, OUT refused varchar[]
 ) LANGUAGE plpgsql
-SET plan_cache_mode = force_generic_plan SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_memoize = off
 AS $$
 DECLARE
   ids bigint[];
@@ -43,57 +47,75 @@ BEGIN
   END IF;
 END $$;
 
--- Those of `positions` for which an older command of their group comes first: while it is in a session or could begin
--- now; where a newer one does not supersede it, also while it waits for its next attempt. A due task counts before the
--- scheduler has started it.
-CREATE FUNCTION metercast_waits(positions bigint[], supersedes boolean, at timestamptz) RETURNS bigint[]
-LANGUAGE plpgsql
-SET plan_cache_mode = force_generic_plan SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off
+-- Those of `positions`, of a task with these times, for which an older command of their group comes first: while it is
+-- in a session or could begin now; where a newer one does not supersede it, also while it waits for its next attempt. A
+-- due task counts before the scheduler has started it.
+CREATE FUNCTION metercast_waits(
+  positions bigint[], of_task varchar, scheduled timestamptz, created timestamptz, supersedes boolean, at timestamptz
+) RETURNS bigint[] LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_memoize = off
 AS $$
 BEGIN
   RETURN (
-    SELECT array_agg(mine.id) FROM open_commands mine JOIN tasks my_task ON my_task.task_id = mine.task_id
-    WHERE mine.id = ANY (positions) AND EXISTS (
-      SELECT FROM open_commands other JOIN tasks t ON t.task_id = other.task_id JOIN task_devices d ON d.id = other.id
+    SELECT array_agg(DISTINCT mine.id) FROM open_commands mine, LATERAL (
+      SELECT other.id, other.task_id, other.superseded FROM open_commands other
       WHERE other.device_id = mine.device_id AND other.conflict_group = mine.conflict_group AND other.id <> mine.id
-        AND t.unsealed_until IS NULL
-        AND (t.scheduled_at, t.created_at, t.task_id) < (my_task.scheduled_at, my_task.created_at, my_task.task_id)
-        AND (d.command_status = 'SENT'
-          OR ((t.status = 'IN_PROGRESS' OR (t.status = 'QUEUED' AND t.scheduled_at <= at)) AND NOT other.superseded
-            AND (NOT supersedes OR d.next_attempt_at IS NULL OR d.next_attempt_at <= at)))));
+      OFFSET 0
+    ) other, LATERAL (
+      SELECT t.status, t.scheduled_at FROM tasks t WHERE t.task_id = other.task_id AND t.unsealed_until IS NULL
+        AND (t.scheduled_at, t.created_at, t.task_id) < (scheduled, created, of_task)
+      OFFSET 0
+    ) t, LATERAL (
+      SELECT d.command_status, d.next_attempt_at FROM task_devices d WHERE d.id = other.id OFFSET 0
+    ) d
+    WHERE mine.id = ANY (positions)
+      AND (d.command_status = 'SENT'
+        OR ((t.status = 'IN_PROGRESS' OR (t.status = 'QUEUED' AND t.scheduled_at <= at)) AND NOT other.superseded
+          AND (NOT supersedes OR d.next_attempt_at IS NULL OR d.next_attempt_at <= at))));
 END $$;
 
 -- `positions` have begun: what is older in their group is void, and its buckets are due to say so. A bucket that
 -- someone is busy with finds out by itself.
-CREATE FUNCTION metercast_supersede(positions bigint[], at timestamptz) RETURNS void LANGUAGE plpgsql
-SET plan_cache_mode = force_generic_plan SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off
+CREATE FUNCTION metercast_supersede(
+  positions bigint[], of_task varchar, scheduled timestamptz, created timestamptz, at timestamptz
+) RETURNS void LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_memoize = off
 AS $$
 DECLARE
   older bigint[];
   buckets bigint[];
 BEGIN
-  SELECT array_agg(o.id) INTO older FROM (
-    SELECT other.id FROM open_commands mine JOIN tasks my_task ON my_task.task_id = mine.task_id
-    JOIN open_commands other ON other.device_id = mine.device_id AND other.conflict_group = mine.conflict_group
-    JOIN tasks t ON t.task_id = other.task_id
-    WHERE mine.id = ANY (positions) AND other.id <> mine.id AND NOT other.superseded AND t.unsealed_until IS NULL
-      AND (t.scheduled_at, t.created_at, t.task_id) < (my_task.scheduled_at, my_task.created_at, my_task.task_id)
-    ORDER BY other.id FOR UPDATE OF other
-  ) o;
+  SELECT array_agg(other.id) INTO older FROM open_commands mine, LATERAL (
+    SELECT other.id, other.task_id FROM open_commands other
+    WHERE other.device_id = mine.device_id AND other.conflict_group = mine.conflict_group AND other.id <> mine.id
+      AND NOT other.superseded
+    OFFSET 0
+  ) other, LATERAL (
+    SELECT FROM tasks t WHERE t.task_id = other.task_id AND t.unsealed_until IS NULL
+      AND (t.scheduled_at, t.created_at, t.task_id) < (scheduled, created, of_task)
+    OFFSET 0
+  ) t
+  WHERE mine.id = ANY (positions);
   IF older IS NULL THEN
     RETURN;
   END IF;
+  PERFORM FROM open_commands o WHERE o.id = ANY (older) ORDER BY o.id FOR UPDATE;
   UPDATE open_commands o SET superseded = true WHERE o.id = ANY (older);
-  SELECT array_agg(DISTINCT b.bucket_id) INTO buckets
-  FROM task_devices d, LATERAL (
+  SELECT array_agg(DISTINCT b.bucket_id) INTO buckets FROM task_devices d, LATERAL (
     SELECT each.bucket_id FROM task_buckets each WHERE each.task_id = d.task_id AND each.first_id <= d.id
-    ORDER BY each.first_id DESC LIMIT 1) b
+    ORDER BY each.first_id DESC LIMIT 1
+  ) b
   WHERE d.id = ANY (older);
   SELECT array_agg(f.bucket_id) INTO buckets FROM (
-    SELECT b.bucket_id FROM task_buckets b WHERE b.bucket_id = ANY (buckets) FOR UPDATE SKIP LOCKED) f;
-  UPDATE task_devices d SET next_attempt_at = NULL FROM task_buckets b
-  WHERE d.id = ANY (older) AND b.bucket_id = ANY (buckets) AND d.id BETWEEN b.first_id AND b.last_id
-    AND d.command_status = 'PENDING';
+    SELECT b.bucket_id FROM task_buckets b WHERE b.bucket_id = ANY (buckets) FOR UPDATE SKIP LOCKED
+  ) f;
+  SELECT array_agg(d.id) INTO older FROM task_buckets b, LATERAL (
+    SELECT each.id FROM unnest(older) each (id) WHERE each.id BETWEEN b.first_id AND b.last_id
+  ) d
+  WHERE b.bucket_id = ANY (buckets);
+  UPDATE task_devices d SET next_attempt_at = NULL WHERE d.id = ANY (older) AND d.command_status = 'PENDING';
   UPDATE task_buckets b SET due_at = at WHERE b.bucket_id = ANY (buckets) AND b.due_at > at;
 END $$;
 
@@ -102,22 +124,25 @@ END $$;
 -- `lowest` or `highest` are of another bucket.
 CREATE FUNCTION metercast_begin(
   lease_bucket bigint, lease_by varchar, lease_number integer, at timestamptz, lowest bigint, highest bigint,
-  keys bigint[], positions bigint[], tried integer[], superseding varchar[], superseded_detail varchar,
-  OUT task_status varchar, OUT begun bigint[], OUT tries integer[], OUT documents bytea[], OUT sealed bytea[],
-  OUT progress text[], OUT locked bigint[], OUT waits bigint[], OUT ended bigint[]
+  keys bigint[], positions bigint[], device_ids varchar[], tried integer[], superseding varchar[],
+  superseded_detail varchar,
+  OUT task_status varchar, OUT begun bigint[], OUT numbers integer[], OUT documents bytea[], OUT secrets bytea[],
+  OUT progresses text[], OUT locked bigint[], OUT waits bigint[], OUT ended bigint[]
 ) LANGUAGE plpgsql
-SET plan_cache_mode = force_generic_plan SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan SET enable_nestloop = off SET enable_mergejoin = off
+SET enable_seqscan = off SET enable_bitmapscan = off
 AS $$
 DECLARE
   held record;
   task record;
   void bigint[];
   free_keys bigint[];
-  free_positions bigint[];
   turns integer[];
+  holders bigint[];
+  epochs integer[];
+  held_by bigint[];
+  busy bigint[];
   taken bigint[];
-  made bigint[];
-  again bigint[];
 BEGIN
   SELECT b.task_id, b.first_id, b.last_id INTO held FROM task_buckets b
   WHERE b.bucket_id = lease_bucket AND b.lease_owner = lease_by AND b.lease_epoch = lease_number AND b.lease_until > at
@@ -129,7 +154,8 @@ BEGIN
     task_status := 'OUTSIDE';
     RETURN;
   END IF;
-  SELECT t.status, t.conflict_group, t.expires_at INTO task FROM tasks t WHERE t.task_id = held.task_id;
+  SELECT t.status, t.conflict_group, t.expires_at, t.scheduled_at, t.created_at INTO task FROM tasks t
+  WHERE t.task_id = held.task_id;
   task_status := task.status;
   IF task.status <> 'IN_PROGRESS' THEN
     RETURN;
@@ -139,31 +165,43 @@ BEGIN
     RETURN;
   END IF;
   IF task.conflict_group <> 'none' THEN
-    -- A task that is sealed now comes before all this or after it: see metercast_seal.
+    -- A task that is sealed now comes before all this or after it: see store/postgres/creating.py.
     PERFORM pg_advisory_xact_lock_shared(1296257363, 2);
   END IF;
 
-  -- A lock that is free is taken if nobody took it since.
-  SELECT array_agg(k.key), array_agg(k.position), array_agg(l.turn) INTO free_keys, free_positions, turns
-  FROM unnest(keys, positions) k (key, position)
-  JOIN task_devices d ON d.id = k.position AND d.command_status = 'PENDING'
-  LEFT JOIN meter_locks l ON l.lock_key = k.key
-  WHERE l.lock_key IS NULL OR NOT coalesce((
-    SELECT (SELECT h.command_status = 'SENT' FROM task_devices h WHERE h.id = l.position)
-    FROM task_buckets b WHERE b.bucket_id = l.bucket_id AND b.lease_epoch = l.epoch AND b.lease_until > at), false);
-  WITH moved AS (
+  SELECT array_agg(k.key), array_agg(k.position), array_agg(d.tries + 1), array_agg(m.document), array_agg(m.sealed),
+    array_agg(d.progress::text), array_agg(l.turn), array_agg(l.bucket_id), array_agg(l.epoch), array_agg(l.position)
+  INTO free_keys, begun, numbers, documents, secrets, progresses, turns, holders, epochs, held_by
+  FROM unnest(keys, positions, device_ids) k (key, position, device_id)
+  JOIN task_devices d ON d.id = k.position AND d.device_id = k.device_id
+  JOIN devices m ON m.device_id = k.device_id
+  LEFT JOIN meter_locks l ON l.lock_key = k.key AND l.lock_key = ANY (keys)
+  WHERE d.id = ANY (positions) AND d.command_status = 'PENDING' AND m.device_id = ANY (device_ids);
+
+  -- The locks of these that live: their lease does, and their device is SENT.
+  SELECT array_agg(h.position) INTO held_by
+  FROM unnest(holders, epochs, held_by) h (bucket_id, epoch, position)
+  JOIN task_buckets b ON b.bucket_id = h.bucket_id AND b.lease_epoch = h.epoch
+  WHERE b.bucket_id = ANY (ARRAY(SELECT DISTINCT unnest(holders))) AND b.lease_until > at;
+  IF held_by IS NOT NULL THEN
+    SELECT array_agg(d.id) INTO busy FROM task_devices d WHERE d.id = ANY (held_by) AND d.command_status = 'SENT';
+  END IF;
+
+  -- A lock that was free is taken if nobody took it since: its turn is still the one that was seen.
+  WITH won AS (
     UPDATE meter_locks l SET bucket_id = lease_bucket, epoch = lease_number, position = k.position, turn = l.turn + 1
-    FROM unnest(free_keys, free_positions, turns) k (key, position, turn)
-    WHERE l.lock_key = k.key AND l.turn = k.turn RETURNING k.position
-  ) SELECT array_agg(m.position) INTO taken FROM moved m;
-  IF cardinality(free_keys) > coalesce(cardinality(taken), 0) THEN
-    WITH new_locks AS (
+    FROM unnest(free_keys, begun, turns) k (key, position, turn)
+    WHERE l.lock_key = k.key AND l.turn = k.turn AND l.lock_key = ANY (free_keys)
+      AND (busy IS NULL OR l.position <> ALL (busy))
+    RETURNING k.position
+  ) SELECT array_agg(w.position) INTO taken FROM won w;
+  IF array_position(turns, NULL) IS NOT NULL THEN
+    WITH made AS (
       INSERT INTO meter_locks AS l (lock_key, bucket_id, position, epoch)
       SELECT k.key, lease_bucket, k.position, lease_number
-      FROM unnest(free_keys, free_positions, turns) k (key, position, turn) WHERE k.turn IS NULL
+      FROM unnest(free_keys, begun, turns) k (key, position, turn) WHERE k.turn IS NULL
       ON CONFLICT DO NOTHING RETURNING l.position
-    ) SELECT array_agg(n.position) INTO made FROM new_locks n;
-    taken := taken || made;
+    ) SELECT taken || array_agg(m.position) INTO taken FROM made m;
   END IF;
 
   IF task.conflict_group <> 'none' THEN
@@ -171,70 +209,74 @@ BEGIN
     IF void IS NOT NULL THEN
       PERFORM metercast_refuse(lease_bucket, at, void, 'Superseded', superseded_detail);
     END IF;
-    waits := metercast_waits(positions, task.conflict_group = ANY (superseding), at);
-    IF waits IS NOT NULL THEN
-      SELECT array_agg(p) INTO taken FROM unnest(taken) p WHERE p NOT IN (SELECT unnest(waits));
-    END IF;
+    waits := metercast_waits(positions, held.task_id, task.scheduled_at, task.created_at,
+      task.conflict_group = ANY (superseding), at);
   END IF;
 
-  WITH sent AS (
+  IF cardinality(taken) < cardinality(begun) OR taken IS NULL OR void IS NOT NULL OR waits IS NOT NULL THEN
+    SELECT array_agg(k.position), array_agg(k.number), array_agg(k.document), array_agg(k.secret),
+      array_agg(k.progress)
+    INTO begun, numbers, documents, secrets, progresses
+    FROM unnest(begun, numbers, documents, secrets, progresses) k (position, number, document, secret, progress)
+    WHERE k.position IN (
+      SELECT unnest(taken) EXCEPT SELECT unnest(waits) EXCEPT SELECT unnest(void));
+  END IF;
+  IF begun IS NOT NULL THEN
     UPDATE task_devices d SET command_status = 'SENT', tries = d.tries + 1, error_message = NULL, error_detail = NULL,
       next_attempt_at = NULL, sent_at = at, last_updated = at
-    FROM unnest(taken) k (position), devices m
-    WHERE d.id = k.position AND d.command_status = 'PENDING' AND m.device_id = d.device_id
-    RETURNING d.id, d.tries, m.document, m.sealed, d.progress
-  )
-  SELECT array_agg(s.id), array_agg(s.tries), array_agg(s.document), array_agg(s.sealed),
-    array_agg(s.progress::text)
-  INTO begun, tries, documents, sealed, progress FROM sent s;
-  IF begun IS NOT NULL THEN
+    WHERE d.id = ANY (begun) AND d.command_status = 'PENDING';
     PERFORM metercast_count(lease_bucket, -cardinality(begun), cardinality(begun), 0, 0, 0);
     IF task.conflict_group = ANY (superseding) THEN
-      PERFORM metercast_supersede(begun, at);
+      PERFORM metercast_supersede(begun, held.task_id, task.scheduled_at, task.created_at, at);
     END IF;
     IF cardinality(begun) = cardinality(positions) THEN
       RETURN;
     END IF;
   END IF;
 
-  -- `again`: begun by an earlier call of the same, whose answer was lost.
-  SELECT array_agg(k.position) FILTER (WHERE m.device_id IS NOT NULL AND d.command_status = 'PENDING'),
-    array_agg(k.position) FILTER (WHERE m.device_id IS NOT NULL AND d.command_status = 'SENT' AND d.tries = k.tries + 1
-      AND l.lock_key IS NOT NULL)
-  INTO locked, again
-  FROM unnest(keys, positions, tried) k (key, position, tries)
-  JOIN task_devices d ON d.id = k.position LEFT JOIN devices m ON m.device_id = d.device_id
-  LEFT JOIN meter_locks l ON l.lock_key = k.key AND l.position = k.position AND l.bucket_id = lease_bucket
-    AND l.epoch = lease_number
-  WHERE k.position NOT IN (SELECT unnest(begun)) AND k.position NOT IN (SELECT unnest(waits));
-  IF again IS NOT NULL THEN
-    SELECT begun || array_agg(d.id), metercast_begin.tries || array_agg(d.tries), documents || array_agg(m.document),
-      metercast_begin.sealed || array_agg(m.sealed), metercast_begin.progress || array_agg(d.progress::text)
-    INTO begun, tries, documents, sealed, progress
-    FROM unnest(again) k (position) JOIN task_devices d ON d.id = k.position
-    JOIN devices m ON m.device_id = d.device_id;
-  END IF;
-  SELECT array_agg(p) INTO ended FROM unnest(positions) p
-  WHERE p NOT IN (SELECT unnest(begun)) AND p NOT IN (SELECT unnest(waits)) AND p NOT IN (SELECT unnest(locked));
+  -- The others: in a session of another command, begun by an earlier call of the same whose answer was lost, or ended.
+  SELECT array_agg(o.position) FILTER (WHERE o.document IS NOT NULL AND o.status = 'PENDING'),
+    array_agg(o.position) FILTER (WHERE o.document IS NULL OR NOT (o.status = 'PENDING' OR o.again)),
+    begun || array_agg(o.position) FILTER (WHERE o.again), numbers || array_agg(o.tries) FILTER (WHERE o.again),
+    documents || array_agg(o.document) FILTER (WHERE o.again), secrets || array_agg(o.sealed) FILTER (WHERE o.again),
+    progresses || array_agg(o.progress) FILTER (WHERE o.again)
+  INTO locked, ended, begun, numbers, documents, secrets, progresses
+  FROM (
+    SELECT k.position, d.command_status AS status, d.tries, d.progress::text AS progress, m.document, m.sealed,
+      m.document IS NOT NULL AND d.command_status = 'SENT' AND d.tries = k.tries + 1 AND l.turn IS NOT NULL AS again
+    FROM unnest(keys, positions, device_ids, tried) k (key, position, device_id, tries)
+    JOIN task_devices d ON d.id = k.position
+    LEFT JOIN devices m ON m.device_id = k.device_id AND m.device_id = ANY (device_ids)
+    LEFT JOIN meter_locks l ON l.lock_key = k.key AND l.position = k.position AND l.lock_key = ANY (keys)
+      AND l.bucket_id = lease_bucket AND l.epoch = lease_number
+    WHERE d.id = ANY (positions) AND k.position NOT IN (SELECT unnest(begun)) AND k.position NOT IN (SELECT unnest(waits))
+  ) o;
 END $$;
 
--- Records results, one column an array: see store.attempts.AttemptStore.record_results. `task_status` as in
--- metercast_begin. Nothing is written where the task is cancelled and the results are not those of such a task
--- (`cancelled`). `moved`: those of `positions` that were SENT in the attempt that they name.
+-- Records results: see store.attempts.AttemptStore.record_results. Those that differ in nothing but their device are a
+-- group: `ends` says where in `positions` each group ends, and the arrays after it hold one value for each group.
+-- `task_status` as in metercast_begin. Nothing is written where the task is cancelled and the results are not those of
+-- such a task (`cancelled`). `moved`: those of `positions` that were SENT in the attempt that they name.
 CREATE FUNCTION metercast_record(
   lease_bucket bigint, lease_by varchar, lease_number integer, at timestamptz, lowest bigint, highest bigint,
-  cancelled boolean, positions bigint[], tried integer[], statuses varchar[], errors varchar[], details varchar[],
-  hows varchar[], useds integer[], failures integer[], verifies boolean[], nexts timestamptz[], uncounted boolean[],
-  valued bigint[], results text[], progressed bigint[], progresses text[],
+  cancelled boolean, positions bigint[], ends integer[], tried integer[], statuses varchar[], errors varchar[],
+  details varchar[], hows varchar[], useds integer[], failures integer[], verifies boolean[], nexts timestamptz[],
+  uncounted boolean[], valued bigint[], results text[], progressed bigint[], progress_texts text[],
   OUT task_status varchar, OUT moved bigint[], OUT of_task varchar
 ) LANGUAGE plpgsql
-SET plan_cache_mode = force_generic_plan SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_memoize = off
 AS $$
 DECLARE
   held record;
   task record;
-  ended bigint[];
-  by_status integer[];
+  begins integer := 1;
+  part bigint[];
+  ended bigint[] := '{}';
+  pending integer := 0;
+  success integer := 0;
+  failed integer := 0;
+  dropped integer := 0;
 BEGIN
   SELECT b.task_id, b.first_id, b.last_id INTO held FROM task_buckets b
   WHERE b.bucket_id = lease_bucket AND b.lease_owner = lease_by AND b.lease_epoch = lease_number AND b.lease_until > at
@@ -252,43 +294,50 @@ BEGIN
   IF task.status = 'CANCELLED' AND NOT cancelled THEN
     RETURN;
   END IF;
-  WITH ended_now AS (
-    UPDATE task_devices d SET command_status = r.status, error_message = r.error, error_detail = r.detail, how = r.how,
-      used = r.used, association_failures = r.failures, verify_first = r.verify, next_attempt_at = r.next_at,
-      tries = d.tries - r.uncounted::integer, last_updated = at
-    FROM unnest(positions, tried, statuses, errors, details, hows, useds, failures, verifies, nexts, uncounted)
-      r (position, tries, status, error, detail, how, used, failures, verify, next_at, uncounted)
-    WHERE d.id = r.position AND d.command_status = 'SENT' AND d.tries = r.tries
-    RETURNING d.id, d.command_status, d.error_message, d.error_detail, d.sent_at, r.tries
-  ), kept AS (
-    INSERT INTO task_device_attempts (task_device_id, attempt, started_at, ended_at, error_message, error_detail)
-    SELECT e.id, e.tries, e.sent_at, at, e.error_message, e.error_detail FROM ended_now e
-    WHERE e.error_message IS NOT NULL
-    ON CONFLICT (task_device_id, attempt, late) DO UPDATE SET started_at = excluded.started_at,
-      ended_at = excluded.ended_at, error_message = excluded.error_message, error_detail = excluded.error_detail
-  )
-  SELECT array_agg(e.id), array_agg(e.id ORDER BY e.id) FILTER (WHERE e.command_status <> 'PENDING'),
-    ARRAY[count(*) FILTER (WHERE e.command_status = 'PENDING'), count(*) FILTER (WHERE e.command_status = 'SUCCESS'),
-      count(*) FILTER (WHERE e.command_status = 'FAILED'), count(*) FILTER (WHERE e.command_status = 'CANCELLED')]
-  INTO moved, ended, by_status FROM ended_now e;
+  FOR g IN 1 .. cardinality(ends) LOOP
+    WITH done AS (
+      UPDATE task_devices d SET command_status = statuses[g], error_message = errors[g], error_detail = details[g],
+        how = hows[g], used = useds[g], association_failures = failures[g], verify_first = verifies[g],
+        next_attempt_at = nexts[g], tries = d.tries - uncounted[g]::integer, last_updated = at
+      WHERE d.id = ANY (positions[begins:ends[g]]) AND d.command_status = 'SENT' AND d.tries = tried[g]
+      RETURNING d.id
+    ) SELECT array_agg(done.id) INTO part FROM done;
+    begins := ends[g] + 1;
+    CONTINUE WHEN part IS NULL;
+    moved := moved || part;
+    IF errors[g] IS NOT NULL THEN
+      INSERT INTO task_device_attempts (task_device_id, attempt, started_at, ended_at, error_message, error_detail)
+      SELECT d.id, tried[g], d.sent_at, at, errors[g], details[g] FROM task_devices d WHERE d.id = ANY (part)
+      ON CONFLICT (task_device_id, attempt, late) DO UPDATE SET started_at = excluded.started_at,
+        ended_at = excluded.ended_at, error_message = excluded.error_message, error_detail = excluded.error_detail;
+    END IF;
+    CASE statuses[g]
+      WHEN 'PENDING' THEN pending := pending + cardinality(part);
+      WHEN 'SUCCESS' THEN success := success + cardinality(part);
+      WHEN 'FAILED' THEN failed := failed + cardinality(part);
+      WHEN 'CANCELLED' THEN dropped := dropped + cardinality(part);
+    END CASE;
+    IF statuses[g] <> 'PENDING' AND task.conflict_group <> 'none' THEN
+      ended := ended || part;
+    END IF;
+  END LOOP;
   IF moved IS NULL THEN
     RETURN;
   END IF;
   IF valued <> '{}' THEN
     INSERT INTO task_device_results (task_device_id, result)
     SELECT v.position, v.result::json FROM unnest(valued, results) v (position, result)
-    WHERE v.position NOT IN (SELECT unnest(positions) EXCEPT SELECT unnest(moved))
+    WHERE v.position IN (SELECT unnest(moved))
     ON CONFLICT (task_device_id) DO UPDATE SET result = excluded.result;
   END IF;
-  IF progressed <> '{}' THEN
-    UPDATE task_devices d SET progress = p.progress::json
-    FROM unnest(progressed, progresses) p (position, progress)
-    WHERE d.id = p.position AND p.position NOT IN (SELECT unnest(positions) EXCEPT SELECT unnest(moved));
-  END IF;
-  IF task.conflict_group <> 'none' AND ended IS NOT NULL THEN
+  FOR g IN 1 .. cardinality(progressed) LOOP
+    UPDATE task_devices d SET progress = progress_texts[g]::json
+    WHERE d.id = progressed[g] AND d.id = ANY (moved);
+  END LOOP;
+  IF ended <> '{}' THEN
     PERFORM metercast_forget(ended);
   END IF;
-  PERFORM metercast_count(lease_bucket, by_status[1], -cardinality(moved), by_status[2], by_status[3], by_status[4]);
+  PERFORM metercast_count(lease_bucket, pending, -cardinality(moved), success, failed, dropped);
 END $$;
 
 -- Takes a bucket: see store.attempts.AttemptStore.lease_bucket. No row where it can't be had.
@@ -298,7 +347,8 @@ CREATE FUNCTION metercast_lease(bucket bigint, lease_by varchar, until timestamp
   positions bigint[], device_ids varchar[], statuses varchar[], tries integer[], used integer[], failures integer[],
   verify_first boolean[], waits float8[], channels varchar[], max_sessions integer[]
 ) LANGUAGE plpgsql
-SET plan_cache_mode = force_generic_plan SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_memoize = off
 AS $$
 DECLARE
   held record;
@@ -322,7 +372,9 @@ BEGIN
     FROM (
       SELECT * FROM task_devices each WHERE each.id BETWEEN held.first_id AND held.last_id
         AND each.command_status IN ('PENDING', 'SENT') ORDER BY each.id) d
-    LEFT JOIN devices m ON m.device_id = d.device_id
+    LEFT JOIN LATERAL (
+      SELECT m.channel, m.max_sessions FROM devices m WHERE m.device_id = d.device_id OFFSET 0
+    ) m ON true
   ) open
   WHERE t.task_id = held.task_id;
 END $$;
