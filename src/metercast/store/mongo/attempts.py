@@ -106,6 +106,7 @@ async def meters_of(database: Database, device_ids: Sequence[str]) -> dict[str, 
     if not device_ids:
         return {}
     found = database.devices.find({"_id": {"$in": list(device_ids)}}, {"document": 1, "sealed": 1})
+    found.batch_size(len(device_ids) + 1)
     return {each["_id"]: SealedMeter(each["_id"], each["document"], each["sealed"]) async for each in found}
 
 

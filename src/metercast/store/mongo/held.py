@@ -10,8 +10,8 @@ from metercast.store.attempts import Lease, LeaseLost
 from metercast.store.mongo import places
 from metercast.store.mongo.changes import Changes
 from metercast.store.mongo.database import Database
+from metercast.store.mongo.joins import with_header
 from metercast.store.mongo.places import Place
-from metercast.store.mongo.schema import TASKS
 from metercast.store.mongo.times import floor, get_time
 from metercast.store.mongo.types import Document
 
@@ -122,22 +122,6 @@ async def _read(database: Database, place: Place, positions: Collection[int]) ->
         pipeline += [{"$project": wanted}, *with_header(_HEADER)]
     async with await place.collection(database).aggregate(pipeline) as cursor:
         return await anext(cursor, None)
-
-
-def with_header(wanted: Document) -> list[Document]:
-    """Stages that join the sealed header of a bucket as `task`; a bucket without one is dropped."""
-    return [
-        {
-            "$lookup": {
-                "from": TASKS,
-                "localField": "taskId",
-                "foreignField": "_id",
-                "pipeline": [{"$match": {"sealed": True}}, {"$project": wanted}],
-                "as": "task",
-            }
-        },
-        {"$unwind": "$task"},
-    ]
 
 
 def _lives(found: Document, lease: Lease, now: datetime) -> bool:

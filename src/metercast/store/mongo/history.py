@@ -108,6 +108,7 @@ async def values(database: Database, task_id: str, keys: Sequence[str]) -> dict[
     if not keys:
         return {}
     found = database.history.find({"_id": {"$in": list(keys)}, "taskId": task_id}, {"value": 1})
+    found.batch_size(len(keys) + 1)
     return {each["_id"]: from_bson(each["value"]) async for each in found}
 
 

@@ -110,6 +110,7 @@ class MongoLeases:
     async def _open_devices(self, devices: Sequence[tuple[int, Document]], now: datetime) -> list[OpenDevice]:
         ids = [device["deviceId"] for _, device in devices]
         meters = self.database.devices.find({"_id": {"$in": ids}}, {"channel": 1, "maxSessions": 1})
+        meters.batch_size(len(ids) + 1)
         channels = {each["_id"]: (each["channel"], each["maxSessions"]) async for each in meters}
         opened = []
         for position, device in devices:

@@ -55,7 +55,8 @@ async def _take_over(
     database: Database, lease: Lease, attempts: Mapping[str, int], taken: Collection[str], now: datetime
 ) -> set[str]:
     """Those of `taken` whose lock is dead, or ours already."""
-    locks = [each async for each in database.locks.find({"_id": {"$in": list(taken)}})]
+    found = database.locks.find({"_id": {"$in": list(taken)}}).batch_size(len(taken) + 1)
+    locks = [each async for each in found]
     ours = [each for each in locks if (each["bucket"], each["epoch"]) == (lease.bucket_id, lease.epoch)]
     others = [each for each in locks if each not in ours]
     free = await _dead(database, others, now) if others else []
@@ -69,7 +70,7 @@ async def _take_over(
     if not writes:
         return {each["_id"] for each in ours}
     await database.locks.bulk_write(writes, ordered=False)
-    found = database.locks.find({"_id": {"$in": list(taken)}, **_owned(lease)}, {"_id": 1})
+    found = database.locks.find({"_id": {"$in": list(taken)}, **_owned(lease)}, {"_id": 1}).batch_size(len(taken) + 1)
     return {each["_id"] async for each in found}
 
 
