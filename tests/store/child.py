@@ -1,6 +1,7 @@
 """A process of its own that works on a store until it is killed: a line for every write that it knows to be done.
 
-Arguments: "module:function" that opens the store, the function's argument, and the seed of what the process does.
+Arguments: "module:function" that opens the store, the function's argument, and the seed of what the process does; with
+one that starts with "large" it begins with a large task.
 """
 
 import asyncio
@@ -46,6 +47,8 @@ class Worker:
         """Until killed."""
         await self._store.put_devices([meter(each) for each in METERS])
         await self._store.release_owner("child")
+        if self._seed.startswith("large"):
+            await self._create_large()
         while True:
             await self._create()
             await self._schedule()
@@ -71,19 +74,19 @@ class Worker:
         ids = self._random.sample(METERS, self._random.randrange(1, 12))
         await self._store.create_task(task, ids, allow_unknown=False)
         tell("created", task.task_id, *ids)
-        kind = self._random.random()
-        if kind < 0.1:
-            large = self._task(500)
-            await self._store.create_task(large, Spool(CREATE_CHUNK + 1, prefix="x"), allow_unknown=True)
-            tell("large", large.task_id, CREATE_CHUNK + 1)
-            await self._store.cancel_task(large.task_id)
-            tell("cancelled", large.task_id)
-        elif kind < 0.3:
+        if self._random.random() < 0.25:
             try:
                 await self._store.cancel_task(task.task_id)
             except IllegalTransition:
                 return
             tell("cancelled", task.task_id)
+
+    async def _create_large(self) -> None:
+        task = self._task(500)
+        await self._store.create_task(task, Spool(2 * CREATE_CHUNK, prefix="x"), allow_unknown=True)
+        tell("large", task.task_id, 2 * CREATE_CHUNK)
+        await self._store.cancel_task(task.task_id)
+        tell("cancelled", task.task_id)
 
     async def _schedule(self) -> None:
         await self._store.start_due_tasks()

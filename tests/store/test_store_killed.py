@@ -55,8 +55,8 @@ class Acknowledged:
             self.reserved.append(int(words[0]))
 
 
-async def run_and_kill(harness: StoreHarness, seed: str, moments: random.Random) -> list[str]:
-    """The lines of a child that is killed after some of them, a moment later."""
+async def run_and_kill(harness: StoreHarness, seed: str, lines_heard: int, rest: float) -> list[str]:
+    """The lines of a child that is killed after some of them and a rest in seconds."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.store.child", *harness.child_arguments, seed, stdout=PIPE, stderr=PIPE
     )
@@ -64,12 +64,12 @@ async def run_and_kill(harness: StoreHarness, seed: str, moments: random.Random)
     lines: list[str] = []
     try:
         async with asyncio.timeout(60):
-            for _ in range(moments.randrange(1, 40)):
+            for _ in range(lines_heard):
                 line = await process.stdout.readline()
                 if not line:
                     break
                 lines.append(line.decode())
-        await asyncio.sleep(moments.random() * 0.02)
+        await asyncio.sleep(rest)
     finally:
         if process.returncode is None:
             process.kill()
@@ -146,7 +146,11 @@ async def test_killed_between_any_two_writes(harness: StoreHarness) -> None:
     heard: Counter[str] = Counter()
     for number in range(KILLS):
         await harness.store.close()
-        for line in await run_and_kill(harness, f"k{number}", moments):
+        if number % 4 == 1:  # within the chunks of a large task
+            lines = await run_and_kill(harness, f"large{number}", 1, 0.05 + moments.random() * 0.5)
+        else:
+            lines = await run_and_kill(harness, f"k{number}", moments.randrange(1, 40), moments.random() * 0.02)
+        for line in lines:
             told.hear(line)
             heard[line.split()[0]] += 1
         harness.clock.now = datetime.now(UTC)
