@@ -37,7 +37,8 @@ def configure(level: str, form: str, stream: TextIO | None = None) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    for chatty in ("uvicorn", "uvicorn.error", "asyncio"):
+    # PyMongo's would hold whole commands, and so hashes of keys and sealed secrets.
+    for chatty in ("uvicorn", "uvicorn.error", "asyncio", "asyncpg", "pymongo"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -113,9 +113,39 @@ async def open_socket_api(config: Config) -> AsyncIterator[Api]:
             await serving
 
 
+KINDS = ("sqlite", "postgres", "mongodb")
+
+# What these look at lies above the store.
+ON_SQLITE_ONLY = {"test_any_body", "test_bad_input", "test_openapi_document", "test_server_process"}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """What asks the store for something is asked of each kind of store."""
+    if "config" in metafunc.fixturenames and metafunc.module.__name__.rpartition(".")[2] not in ON_SQLITE_ONLY:
+        metafunc.parametrize("database_url", KINDS, indirect=True)
+
+
 @pytest.fixture
-def config(tmp_path: Path) -> Config:
-    return Config(data_dir=tmp_path)
+def database_url(request: pytest.FixtureRequest) -> Iterator[str | None]:
+    """A new database; None: a file in the data directory."""
+    kind = getattr(request, "param", KINDS[0])
+    if kind == "postgres":
+        from tests.store.postgres_harness import drop_database, new_database
+
+        url = asyncio.run(new_database())
+        yield url
+        asyncio.run(drop_database(url))
+    elif kind == "mongodb":
+        from tests.servers.mongodb import shared
+
+        yield shared().new_database()
+    else:
+        yield None
+
+
+@pytest.fixture
+def config(tmp_path: Path, database_url: str | None) -> Config:
+    return Config(data_dir=tmp_path, database_url=database_url, database_connections=3)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Retention over the API: how many would go, and deleting them."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -21,7 +22,7 @@ async def test_without_a_policy_nothing_is_asked(api: Api) -> None:
 
 
 async def test_the_policy_is_told(config: Config) -> None:
-    async with open_api(Config(data_dir=config.data_dir, retention_days=90)) as api:
+    async with open_api(replace(config, retention_days=90)) as api:
         await ended_task(api)
         told = (await api.client.get("/retention")).json()
         assert (told["retentionDays"], told["tasks"]) == (90, 0)
