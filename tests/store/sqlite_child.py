@@ -1,4 +1,4 @@
-"""A process of its own that works on a store file: begins and records, and prints what was acknowledged."""
+"""A process of its own that holds a store file, or fills its disk."""
 
 import asyncio
 import itertools
@@ -9,9 +9,6 @@ from pathlib import Path
 
 from tests.store.fleet import meter, new_task
 
-from metercast.domain.outcome import How
-from metercast.domain.states import DeviceStatus
-from metercast.store.attempts import Result
 from metercast.store.errors import StoreUnavailable
 from metercast.store.sqlite import SqliteStore
 
@@ -22,30 +19,6 @@ async def hold(path: Path) -> None:
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.read)
     await store.close()
-
-
-async def work(path: Path) -> None:
-    """Takes the leases over and drives task t on until killed; a line for every acknowledged write."""
-    store = await SqliteStore.open(path)
-    await store.release_owner("")
-    print("ready", flush=True)
-    for due in await store.due_buckets(1000):
-        bucket = await store.lease_bucket(due.bucket_id, "child", 600)
-        assert bucket is not None
-        left = [device for device in bucket.devices if device.status is DeviceStatus.SENT]
-        again = [Result(d.position, d.device_id, d.tries, DeviceStatus.PENDING, d.used) for d in left]
-        await store.record_results(bucket.lease, again)
-        for start in range(0, len(bucket.devices), 5):
-            begun = await store.begin_attempts(bucket.lease, bucket.devices[start : start + 5])
-            print("begun", *(each.meter.device_id for each in begun.begun), flush=True)
-            results = [
-                Result(each.position, each.meter.device_id, each.tries, DeviceStatus.SUCCESS, 1, how=How.DONE)
-                for each in begun.begun
-            ]
-            moved = await store.record_results(bucket.lease, results)
-            print("recorded", *(each.device_id for each in moved), flush=True)
-        await store.release_bucket(bucket.lease, 0)
-    print("end", flush=True)
 
 
 async def fill(path: Path) -> None:
@@ -80,4 +53,4 @@ async def fill(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run({"hold": hold, "work": work, "fill": fill}[sys.argv[1]](Path(sys.argv[2])))
+    asyncio.run({"hold": hold, "fill": fill}[sys.argv[1]](Path(sys.argv[2])))

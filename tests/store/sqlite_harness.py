@@ -26,7 +26,7 @@ class SqliteHarness:
         self.child_arguments = "tests.store.sqlite_harness:open_in_child", str(self.path)
 
     @classmethod
-    async def start(cls, directory: Path) -> StoreHarness:
+    async def start(cls, directory: Path) -> "SqliteHarness":
         clock = ManualClock()
         return cls(directory, clock, await SqliteStore.open(directory / "metercast.db", clock))
 

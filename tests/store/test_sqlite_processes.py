@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import random
 import sqlite3
 import sys
 from asyncio.subprocess import PIPE, Process
@@ -10,11 +9,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.store.fleet import at, counted, meter, new_task
+from tests.store.fleet import meter, new_task
 from tests.store.harness import ManualClock
-from tests.store.sqlite_harness import SqliteHarness
 
-from metercast.domain.states import DeviceStatus
 from metercast.store.errors import StoreInUse, StoreUnavailable
 from metercast.store.sqlite import SqliteStore
 from metercast.store.sqlite.database import Database
@@ -107,41 +104,3 @@ async def test_a_full_database_rolls_back_whole(tmp_path: Path) -> None:
     assert created.is_new
     assert created.task.counts.pending == 5000
     await store.close()
-
-
-async def test_a_kill_at_any_moment_loses_nothing_acknowledged(tmp_path: Path) -> None:
-    harness = await SqliteHarness.start(tmp_path)
-    ids = [f"m{number:03d}" for number in range(300)]
-    await harness.store.put_devices([meter(each) for each in ids])
-    await harness.store.create_task(new_task("t", expires_at=at(1e9)), ids, allow_unknown=False)
-    await harness.close()
-    moments = random.Random(7)
-    recorded: set[str] = set()
-    kills = 0
-    while len(recorded) < len(ids):
-        async with child("work", tmp_path / "metercast.db") as process:
-            told = [await line(process)]
-            assert told == ["ready"]
-            last = moments.randrange(1, 25)
-            while told[-1] not in ("", "end") and len(told) < last:
-                told.append(await line(process))
-            if told[-1] != "end":
-                await asyncio.sleep(moments.random() * 0.002)
-                process.kill()
-                kills += 1
-            out, err = await process.communicate()
-            told += [each.strip() for each in out.decode().splitlines(keepends=True) if each.endswith("\n")]
-            assert b"Traceback" not in err, err.decode()
-        for each in told:
-            if each.startswith("recorded"):
-                assert not recorded & set(each.split()[1:]), "recorded twice"
-                recorded |= set(each.split()[1:])
-        rows = await harness.raw_devices("t")
-        succeeded = {row["device_id"] for row in rows if row["command_status"] == DeviceStatus.SUCCESS}
-        assert recorded <= succeeded
-        recorded = succeeded  # what was stored and not told any more counts too
-        await harness.reopen()
-        task = await harness.store.get_task("t")
-        assert task.counts == counted(rows)
-        await harness.close()
-    assert kills >= 5

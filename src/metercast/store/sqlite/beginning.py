@@ -1,0 +1,117 @@
+"""PENDING -> SENT on SQLite: the order on each meter is looked at, its lock taken, the device marked."""
+
+import sqlite3
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from metercast.domain.command import ConflictGroup
+from metercast.domain.meter import SealedMeter
+from metercast.domain.states import DEVICE_TRANSITIONS, DeviceEvent, DeviceStatus, TaskStatus, states_before
+from metercast.domain.words import ErrorWord
+from metercast.store.attempts import Begun, BegunDevice, Lease
+from metercast.store.sqlite import conflicts
+from metercast.store.sqlite.holding import Held, move_counts, refuse, require_held
+from metercast.store.sqlite.statements import found, json_array
+from metercast.store.sqlite.times import to_text
+
+(_BEGINS_FROM,) = states_before(DEVICE_TRANSITIONS, DeviceEvent.BEGIN)
+_BEGUN = DEVICE_TRANSITIONS[_BEGINS_FROM, DeviceEvent.BEGIN]
+
+# A lock whose lease (bucket, epoch) no longer lives is free.
+_LOCKED = """
+SELECT json_group_array(l.lock_key) FROM json_each(?1) j JOIN meter_locks l ON l.lock_key = j.value
+JOIN task_buckets b ON b.bucket_id = l.bucket_id AND b.lease_epoch = l.epoch AND b.lease_until > ?2
+"""
+_LOCK = """
+INSERT INTO meter_locks (lock_key, bucket_id, epoch) SELECT value, ?1, ?2 FROM json_each(?3) WHERE true
+ON CONFLICT (lock_key) DO UPDATE SET bucket_id = excluded.bucket_id, epoch = excluded.epoch
+"""
+
+_STANDING = """
+SELECT json_group_array(id), json_group_array(tries),
+  json_group_object(id, json(progress)) FILTER (WHERE progress IS NOT NULL)
+FROM task_devices WHERE id IN (SELECT value FROM json_each(?)) AND command_status = ?
+"""
+# What was begun under a lease holds the lock of its meter under that lease until its result is recorded.
+_OWN_LOCKS = """
+SELECT json_group_array(lock_key) FROM meter_locks
+WHERE lock_key IN (SELECT value FROM json_each(?)) AND bucket_id = ? AND epoch = ?
+"""
+_BEGIN = f"""
+UPDATE task_devices SET command_status = 'SENT', tries = tries + 1, error_message = NULL, error_detail = NULL,
+  next_attempt_at = NULL, sent_at = ?1, last_updated = ?1
+WHERE id IN (SELECT value FROM json_each(?2)) AND command_status = '{_BEGINS_FROM}'
+"""
+
+_integers = msgspec.json.Decoder(list[int])
+_progress = msgspec.json.Decoder(dict[int, Any])
+
+
+def begin(
+    connection: sqlite3.Connection,
+    now: datetime,
+    lease: Lease,
+    asked: dict[int, int],
+    meters: dict[int, SealedMeter],
+    keys: dict[int, int],
+) -> Begun:
+    """`asked` holds their attempts so far by position; `meters` and the positions by lock key, `keys`, are of those
+    that are registered."""
+    held = require_held(connection, now, lease, asked.keys())
+    text = to_text(now)
+    if held.status is not TaskStatus.IN_PROGRESS:
+        return Begun(held.status, [], [], [], [])
+    if held.expires_at <= text:
+        return Begun(held.status, [], [], [], list(asked))
+    tries, progress = _standing(connection, asked.keys(), _BEGINS_FROM)
+    again = _begun_before(connection, lease, asked, keys, meters) if len(tries) < len(asked) else []
+    waits: frozenset[int] = frozenset()
+    if held.group is not ConflictGroup.NONE:
+        void = conflicts.superseded(connection, tries.keys())
+        if void:
+            detail = "a newer command of its kind ran on this meter first"
+            refuse(connection, now, held, void, ErrorWord.SUPERSEDED, detail)
+        waits = conflicts.that_wait(connection, tries.keys(), held.group, text)
+        tries = {position: tries[position] for position in tries.keys() - waits - set(void)}
+    free = {key: position for key, position in keys.items() if position in tries}
+    for key in found(connection, _LOCKED, (json_array(free), text)):
+        del free[key]
+    connection.execute(_LOCK, (lease.bucket_id, lease.epoch, json_array(free)))
+    begun = [BegunDevice(each, tries[each] + 1, meters[each], progress.get(each)) for each in free.values()]
+    _mark_sent(connection, held, free.values(), text)
+    pending = meters.keys() & tries.keys()
+    ended = asked.keys() - waits - pending - {each.position for each in again}
+    return Begun(held.status, again + begun, list(pending.difference(free.values())), list(waits), list(ended))
+
+
+def _standing(
+    connection: sqlite3.Connection, positions: Collection[int], status: DeviceStatus
+) -> tuple[dict[int, int], dict[int, Any]]:
+    """The attempts so far, and the progress of long commands, of those of `positions` that are in `status`."""
+    found_ids, tries, progress = connection.execute(_STANDING, (json_array(positions), status)).fetchone()
+    return dict(zip(_integers.decode(found_ids), _integers.decode(tries), strict=True)), _progress.decode(progress)
+
+
+def _begun_before(
+    connection: sqlite3.Connection,
+    lease: Lease,
+    asked: dict[int, int],
+    keys: dict[int, int],
+    meters: dict[int, SealedMeter],
+) -> list[BegunDevice]:
+    """Those that this call has begun already, when its answer was lost."""
+    tries, progress = _standing(connection, asked.keys(), _BEGUN)
+    sent = {key: each for key, each in keys.items() if tries.get(each) == asked[each] + 1}
+    own = found(connection, _OWN_LOCKS, (json_array(sent), lease.bucket_id, lease.epoch))
+    return [BegunDevice(each, tries[each], meters[each], progress.get(each)) for each in map(sent.__getitem__, own)]
+
+
+def _mark_sent(connection: sqlite3.Connection, held: Held, positions: Collection[int], text: str) -> None:
+    moved = connection.execute(_BEGIN, (text, json_array(positions))).rowcount
+    assert moved == len(positions)
+    move_counts(connection, held, pending=-moved, sent=moved)
+    if held.group.supersedes and positions:
+        conflicts.supersede_older(connection, positions, text)
