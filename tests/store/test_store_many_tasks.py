@@ -13,7 +13,7 @@ from metercast.domain.words import ErrorWord
 from metercast.store.attempts import LeasedBucket
 
 METERS = [f"m{number:02d}" for number in range(12)]
-TASKS = [f"t{number:02d}" for number in range(12)]
+TASKS = [f"t{number:02d}" for number in range(11)]
 
 
 async def create_all(harness: StoreHarness, group: ConflictGroup) -> None:
