@@ -111,6 +111,33 @@ def test_what_a_page_says_works(page: str, more: str | None, shown: tuple[str, .
         assert (tmp_path / "backup.db").stat().st_size > 0
 
 
+def test_what_the_page_of_databases_says_works(tmp_path: Path) -> None:
+    path = programs(tmp_path / "bin")
+    page = (ROOT / "docs" / "databases.md").read_text()
+    (retention,) = [block for block in re.findall(r"```sh\n(.*?)```", page, re.DOTALL) if "retention" in block]
+    (migrate,) = blocks("docs/databases.md")["migrate"]
+    with running_server(tmp_path / "data") as url:
+        told = shell(retention, tmp_path, METERCAST_URL=url, PATH=path)
+    assert "ended tasks are kept for ever" in told
+    assert "0 tasks that ended before" in told
+    assert "0 tasks with 0 devices: copied and compared" in shell(migrate, tmp_path, PATH=path)
+
+
+def shell(commands: str, directory: Path, **settings: str) -> str:
+    """What they print; they must succeed and complain of nothing."""
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", commands],
+        cwd=directory,
+        env=environment(**settings),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=SECONDS,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
 def test_the_faults_of_the_page_are_those_of_the_simulator() -> None:
     page = (ROOT / "docs" / "simulator.md").read_text()
     rows = dict(re.findall(r"^\| `([a-z-]+)` \|(.*)\|[^|]*\|$", page, re.MULTILINE))
@@ -131,7 +158,9 @@ def test_the_service_of_the_page_sets_settings_that_exist() -> None:
     from metercast.config import SETTINGS
 
     variables = {setting.variable for setting in SETTINGS} | {"METERCAST_API_KEY", "METERCAST_URL"}
-    for page in ("README.md", "docs/operations.md", "docs/quickstart.md"):
+    of_commands = {"METERCAST_MIGRATE_FROM", "METERCAST_MIGRATE_TO", "METERCAST_DEMO_DATABASE_URL"}
+    variables |= of_commands
+    for page in ("README.md", "docs/operations.md", "docs/quickstart.md", "docs/databases.md"):
         for name in re.findall(r"METERCAST_[A-Z_]+", (ROOT / page).read_text()):
             assert name in variables, f"{page}: {name}"
 
