@@ -17,6 +17,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
@@ -88,10 +90,9 @@ class PostgresServer:
         assert self._process is None
         command = [str(self._binaries / "postgres"), "-D", str(self._data), "-p", str(self.port)]
         with self._log.open("ab") as log:
-            process: subprocess.Popen[bytes] = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._parent, env=_environment(),
-                preexec_fn=_end_with_parent, **self._owner,
-            )  # fmt: skip
+            options: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log, "cwd": self._parent}
+            options |= {"env": _environment(), "preexec_fn": _end_with_parent} | self._owner
+            process: subprocess.Popen[bytes] = _starter.submit(partial(subprocess.Popen, command, **options)).result()
         self._process = process
         deadline = time.monotonic() + SECONDS
         while not self._ready():
@@ -193,6 +194,9 @@ def _environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
     return kept | {"LC_ALL": "C", "TZ": "UTC"}
 
+
+# A child ends with the thread that started it: this one lives as long as the process does.
+_starter = ThreadPoolExecutor(1, thread_name_prefix="starts-servers")
 
 _libc: Any = ctypes.CDLL(None) if sys.platform == "linux" else None
 
