@@ -18,7 +18,6 @@ import tempfile
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
@@ -92,7 +91,7 @@ class PostgresServer:
         with self._log.open("ab") as log:
             options: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log, "cwd": self._parent}
             options |= {"env": _environment(), "preexec_fn": _end_with_parent} | self._owner
-            process: subprocess.Popen[bytes] = _starter.submit(partial(subprocess.Popen, command, **options)).result()
+            process = _starter.submit(lambda: subprocess.Popen[bytes](command, **options)).result()
         self._process = process
         deadline = time.monotonic() + SECONDS
         while not self._ready():

@@ -14,6 +14,7 @@ from tests.store.harness import StoreHarness
 from metercast.domain.outcome import How
 from metercast.domain.states import DeviceStatus
 from metercast.domain.task import Task
+from metercast.domain.words import ErrorWord
 from metercast.store.attempts import Result
 from metercast.store.tasks import UNSEALED_SECONDS, TaskQuery
 
@@ -129,6 +130,8 @@ async def work_to_the_end(harness: StoreHarness) -> None:
             left = [device for device in bucket.devices if device.status is DeviceStatus.SENT]
             failed = [Result(d.position, d.device_id, d.tries, DeviceStatus.PENDING, d.used) for d in left]
             await store.record_results(bucket.lease, failed)
+            unknown = [d.position for d in bucket.devices if d.status is DeviceStatus.PENDING and d.channel is None]
+            await store.refuse_devices(bucket.lease, unknown, ErrorWord.UNKNOWN_DEVICE, "not registered")
             begun = await store.begin_attempts(bucket.lease, bucket.devices)
             ends = [
                 Result(d.position, d.meter.device_id, d.tries, DeviceStatus.SUCCESS, 1, how=How.DONE)
