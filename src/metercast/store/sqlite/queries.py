@@ -16,16 +16,16 @@ from metercast.store.sqlite.database import Database
 from metercast.store.sqlite.times import from_text, optional, to_text
 from metercast.store.tasks import DeviceQuery, ErrorCount, TaskQuery
 
-# Live counts are the sum over the buckets; a final task has them frozen in its header.
-_LIVE = "(SELECT sum(b.{0}) FROM task_buckets b WHERE b.task_id = t.task_id)"
-_COUNT = "CASE WHEN t.outcome IS NULL THEN " + _LIVE + " ELSE {1} END"
-
-_TASKS = f"""
+# A final task has its counts frozen in its header.
+_TASKS = """
 SELECT t.task_id, t.command_id, t.command_type, t.command_params, t.scheduled_at, t.status, t.created_at, t.updated_at,
-  t.expires_at, t.priority, t.requested_by, t.parent_task_id, t.retry, t.outcome, t.total,
-  {_COUNT.format("pending", 0)}, {_COUNT.format("sent", 0)}, {_COUNT.format("success", "t.success")},
-  {_COUNT.format("failed", "t.failed")}, {_COUNT.format("cancelled", "t.cancelled")}
+  t.expires_at, t.priority, t.requested_by, t.parent_task_id, t.retry, t.outcome, t.total, 0, 0, t.success, t.failed,
+  t.cancelled
 FROM tasks t
+"""
+
+_LIVE_COUNTS = """
+SELECT sum(pending), sum(sent), sum(success), sum(failed), sum(cancelled) FROM task_buckets WHERE task_id = ?
 """
 
 _SEALED = "SELECT 1 FROM tasks WHERE task_id = ? AND unsealed_until IS NULL"
@@ -74,7 +74,9 @@ class SqliteQueries:
         statement = f"{_TASKS} WHERE {' AND '.join(conditions)} ORDER BY t.created_at DESC, t.task_id DESC LIMIT ?"
 
         def work(connection: sqlite3.Connection) -> list[Task]:
-            return [_task(row) for row in connection.execute(statement, (*parameters, limit + 1))]
+            return [
+                _task(connection, row) for row in connection.execute(statement, (*parameters, limit + 1)).fetchall()
+            ]
 
         found = await self.database.read(work)
         items = found[:limit]
@@ -128,7 +130,7 @@ class SqliteQueries:
 
 def find_task(connection: sqlite3.Connection, task_id: str) -> Task | None:
     row = connection.execute(f"{_TASKS} WHERE t.task_id = ? AND t.unsealed_until IS NULL", (task_id,)).fetchone()
-    return None if row is None else _task(row)
+    return None if row is None else _task(connection, row)
 
 
 def require_task(connection: sqlite3.Connection, task_id: str) -> Task:
@@ -158,7 +160,10 @@ def _conditions(query: TaskQuery) -> tuple[list[str], list[Any]]:
     return ["t.unsealed_until IS NULL", *(condition for condition, _ in given)], [value for _, value in given]
 
 
-def _task(row: tuple[Any, ...]) -> Task:
+def _task(connection: sqlite3.Connection, row: tuple[Any, ...]) -> Task:
+    outcome, total, *counts = row[13:]
+    if outcome is None:
+        counts = connection.execute(_LIVE_COUNTS, (row[0],)).fetchone()
     return Task(
         task_id=row[0],
         command_id=row[1],
@@ -173,8 +178,8 @@ def _task(row: tuple[Any, ...]) -> Task:
         requested_by=row[10],
         parent_task_id=row[11],
         retry=msgspec.json.decode(row[12], type=RetryPolicy),
-        outcome=None if row[13] is None else TaskOutcome(row[13]),
-        counts=Counts(row[14], row[15] or 0, row[16] or 0, row[17] or 0, row[18] or 0, row[19] or 0),
+        outcome=None if outcome is None else TaskOutcome(outcome),
+        counts=Counts(total, *counts),
     )
 
 

@@ -45,7 +45,7 @@ DELETE FROM open_commands WHERE id IN (
 _EXPIRED_TASKS = """
 SELECT task_id FROM tasks t
 WHERE outcome IS NULL AND unsealed_until IS NULL AND status IN ('QUEUED', 'IN_PROGRESS', 'PAUSED') AND expires_at <= ?
-  AND EXISTS (SELECT 1 FROM task_buckets b WHERE b.task_id = t.task_id AND b.pending > 0)
+  AND EXISTS (SELECT 1 FROM task_buckets b WHERE b.task_id = t.task_id AND b.due_at IS NOT NULL AND b.pending > 0)
 """
 
 _START_DUE = """
@@ -54,9 +54,10 @@ WHERE outcome IS NULL AND unsealed_until IS NULL AND status = 'QUEUED' AND sched
 RETURNING task_id
 """
 
+# A bucket has a due time while a device of it is open.
 _ENDED = """
 SELECT task_id FROM tasks t WHERE outcome IS NULL AND unsealed_until IS NULL
-  AND NOT EXISTS (SELECT 1 FROM task_buckets b WHERE b.task_id = t.task_id AND b.pending + b.sent > 0)
+  AND NOT EXISTS (SELECT 1 FROM task_buckets b WHERE b.task_id = t.task_id AND b.due_at IS NOT NULL)
 """
 _FINALISE = """
 UPDATE tasks SET status = ?, outcome = ?, success = ?, failed = ?, cancelled = ?, updated_at = ?

@@ -9,6 +9,9 @@ CREATE INDEX ix_tasks_open ON tasks (status, scheduled_at) WHERE outcome IS NULL
 CREATE INDEX ix_tasks_ended ON tasks (updated_at) WHERE outcome IS NOT NULL AND unsealed_until IS NULL;
 CREATE INDEX ix_tasks_unsealed ON tasks (unsealed_until) WHERE unsealed_until IS NOT NULL;
 
+-- Whether a task has an open bucket is asked after each bucket that ends.
+CREATE INDEX ix_task_buckets_open ON task_buckets (task_id) WHERE due_at IS NOT NULL;
+
 -- The greatest ids of rows that were deleted: no id is given twice.
 CREATE TABLE last_ids (
   table_name varchar NOT NULL PRIMARY KEY,
