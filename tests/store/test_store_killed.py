@@ -118,7 +118,7 @@ async def work_to_the_end(harness: StoreHarness) -> None:
     """No lease, lock or order of what died holds anything back for ever."""
     store = harness.store
     await store.release_owner("child")
-    for _ in range(1000):
+    for _ in range(200):
         await store.start_due_tasks()
         await store.finalise_ended()
         due = await store.due_buckets(1000)
