@@ -14,11 +14,19 @@ from metercast.domain.meter import SealedMeter, lock_key
 from metercast.domain.outcome import How
 from metercast.domain.states import DEVICE_TRANSITIONS, DeviceEvent, DeviceStatus, TaskStatus, states_before
 from metercast.domain.words import ErrorWord
-from metercast.store.attempts import Begun, BegunDevice, Lease, LeaseLost, OpenDevice, Result, Transition
+from metercast.store.attempts import (
+    Begun,
+    BegunDevice,
+    Lease,
+    LeaseLost,
+    OpenDevice,
+    Result,
+    Transition,
+    in_cancelled_task,
+)
 from metercast.store.postgres import late
 from metercast.store.postgres.database import Connection, Database
 from metercast.store.postgres.times import later
-from metercast.store.sql.decisions import in_cancelled_task
 from metercast.store.sql.rows import json_or_none, json_text
 
 # The guards of the functions in the database.

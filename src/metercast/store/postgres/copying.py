@@ -21,7 +21,7 @@ from metercast.store.postgres.creating import copy
 from metercast.store.postgres.database import Connection, Database
 from metercast.store.postgres.devices import SELECT_METERS, stored_meter
 from metercast.store.postgres.sweep import Sweeper, delete_range
-from metercast.store.sql.decisions import bucket_ranges
+from metercast.store.sql.buckets import bucket_ranges
 from metercast.store.sql.rows import json_or_none, json_text, retry_of
 from metercast.store.tasks import UNSEALED_SECONDS
 

@@ -13,7 +13,7 @@ from metercast.store.errors import StoreUnavailable
 from metercast.store.postgres.database import Connection, Database
 from metercast.store.postgres.queries import require_task
 from metercast.store.postgres.sweep import Sweeper
-from metercast.store.sql.decisions import bucket_ranges, whole_buckets
+from metercast.store.sql.buckets import bucket_ranges, whole_buckets
 from metercast.store.sql.rows import json_text
 from metercast.store.tasks import CREATE_CHUNK, UNSEALED_SECONDS, Created, NewTask, UnknownDevices
 

@@ -3,11 +3,10 @@
 from datetime import datetime
 
 from metercast.domain.states import DeviceStatus, TaskStatus
-from metercast.domain.task import Counts
+from metercast.domain.task import Counts, corrected_state
 from metercast.domain.words import CORRECTABLE
 from metercast.store.attempts import Result, Transition
 from metercast.store.postgres.database import Connection
-from metercast.store.sql.decisions import corrected_state
 from metercast.store.sql.rows import json_text
 
 _WORDS = sorted(word.value for word in CORRECTABLE)

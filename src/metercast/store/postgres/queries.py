@@ -12,7 +12,7 @@ from metercast.domain.task import DeviceCommand, DeviceCommandDetail, Task
 from metercast.domain.words import ErrorWord
 from metercast.store.pages import Page, decode_cursor, encode_cursor
 from metercast.store.postgres.database import Connection, Database
-from metercast.store.sql.decisions import bucket_ranges, whole_buckets
+from metercast.store.sql.buckets import bucket_ranges, whole_buckets
 from metercast.store.sql.rows import detail_of, device_of, task_of
 from metercast.store.tasks import DeviceQuery, ErrorCount, TaskQuery
 

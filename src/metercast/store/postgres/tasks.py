@@ -5,13 +5,12 @@ from datetime import datetime
 
 from metercast.domain.problem import NotFound
 from metercast.domain.states import TASK_TRANSITIONS, TaskEvent, TaskStatus, states_before, task_after
-from metercast.domain.task import Task
+from metercast.domain.task import Task, final_state
 from metercast.domain.words import ErrorWord
 from metercast.store.postgres.creating import Creator
 from metercast.store.postgres.database import Connection, Database
 from metercast.store.postgres.queries import PostgresQueries, find_task, require_task
 from metercast.store.postgres.sweep import Sweeper
-from metercast.store.sql.decisions import final_state
 from metercast.store.tasks import Created, NewTask
 
 # Whatever moves a task has its header locked first, then its buckets in their order.

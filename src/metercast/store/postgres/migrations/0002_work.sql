@@ -178,13 +178,19 @@ BEGIN
   LEFT JOIN meter_locks l ON l.lock_key = k.key AND l.lock_key = ANY (keys)
   WHERE d.id = ANY (positions) AND d.command_status = 'PENDING' AND m.device_id = ANY (device_ids);
 
-  -- The locks of these that live: their lease does, and their device is SENT.
-  SELECT array_agg(h.position) INTO held_by
-  FROM unnest(holders, epochs, held_by) h (bucket_id, epoch, position)
-  JOIN task_buckets b ON b.bucket_id = h.bucket_id AND b.lease_epoch = h.epoch
-  WHERE b.bucket_id = ANY (ARRAY(SELECT DISTINCT unnest(holders))) AND b.lease_until > at;
-  IF held_by IS NOT NULL THEN
+  -- The locks of these that live: their lease does, and their device is SENT. Most leases do not, and what they were
+  -- for may be old and far away.
+  IF EXISTS (
+    SELECT FROM task_buckets b WHERE b.bucket_id = ANY (ARRAY(SELECT DISTINCT unnest(holders))) AND b.lease_until > at
+  ) THEN
     SELECT array_agg(d.id) INTO busy FROM task_devices d WHERE d.id = ANY (held_by) AND d.command_status = 'SENT';
+    IF busy IS NOT NULL THEN
+      SELECT array_agg(h.position) INTO busy
+      FROM unnest(holders, epochs, held_by) h (bucket_id, epoch, position)
+      JOIN task_buckets b ON b.bucket_id = h.bucket_id AND b.lease_epoch = h.epoch
+      WHERE b.bucket_id = ANY (ARRAY(SELECT DISTINCT unnest(holders))) AND b.lease_until > at
+        AND h.position IN (SELECT unnest(busy));
+    END IF;
   END IF;
 
   -- A lock that was free is taken if nobody took it since: its turn is still the one that was seen.
@@ -271,6 +277,8 @@ DECLARE
   held record;
   task record;
   begins integer := 1;
+  slice bigint[];
+  changed integer;
   part bigint[];
   ended bigint[] := '{}';
   pending integer := 0;
@@ -295,15 +303,19 @@ BEGIN
     RETURN;
   END IF;
   FOR g IN 1 .. cardinality(ends) LOOP
-    WITH done AS (
-      UPDATE task_devices d SET command_status = statuses[g], error_message = errors[g], error_detail = details[g],
-        how = hows[g], used = useds[g], association_failures = failures[g], verify_first = verifies[g],
-        next_attempt_at = nexts[g], tries = d.tries - uncounted[g]::integer, last_updated = at
-      WHERE d.id = ANY (positions[begins:ends[g]]) AND d.command_status = 'SENT' AND d.tries = tried[g]
-      RETURNING d.id
-    ) SELECT array_agg(done.id) INTO part FROM done;
+    slice := positions[begins:ends[g]];
+    UPDATE task_devices d SET command_status = statuses[g], error_message = errors[g], error_detail = details[g],
+      how = hows[g], used = useds[g], association_failures = failures[g], verify_first = verifies[g],
+      next_attempt_at = nexts[g], tries = d.tries - uncounted[g]::integer, last_updated = at
+    WHERE d.id = ANY (slice) AND d.command_status = 'SENT' AND d.tries = tried[g];
+    GET DIAGNOSTICS changed = ROW_COUNT;
     begins := ends[g] + 1;
-    CONTINUE WHEN part IS NULL;
+    CONTINUE WHEN changed = 0;
+    part := slice;
+    IF changed < cardinality(slice) THEN  -- those that this transaction has written, and in this group
+      SELECT array_agg(d.id) INTO part FROM task_devices d
+      WHERE d.id = ANY (slice) AND d.xmin = pg_current_xact_id()::xid AND d.id <> ALL (coalesce(moved, '{}'));
+    END IF;
     moved := moved || part;
     IF errors[g] IS NOT NULL THEN
       INSERT INTO task_device_attempts (task_device_id, attempt, started_at, ended_at, error_message, error_detail)
