@@ -119,7 +119,7 @@ async def test_the_queries_for_mongodb(mongodb: Any) -> None:
     ):
         value = from_shell(argument)
         if verb == "find":
-            found = database[name].find(value).sort(from_shell(sort)).limit(int(limit or 0))
+            found: Any = database[name].find(value).sort(from_shell(sort)).limit(int(limit or 0))
         else:
             found = await database[name].aggregate(value)
         answers.append([each async for each in found])

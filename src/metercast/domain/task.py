@@ -8,7 +8,7 @@ import msgspec
 
 from metercast.domain.outcome import How
 from metercast.domain.retry import RetryPolicy
-from metercast.domain.states import DeviceStatus, TaskStatus
+from metercast.domain.states import DeviceStatus, TaskEvent, TaskStatus, task_after
 from metercast.domain.words import ErrorWord
 
 DeviceId = Annotated[str, msgspec.Meta(min_length=1, max_length=128, description="1 to 128 printable characters")]
@@ -100,3 +100,23 @@ def outcome_of(status: TaskStatus, counts: Counts) -> TaskOutcome | None:
     if counts.success == counts.total:
         return TaskOutcome.SUCCEEDED
     return TaskOutcome.PARTIAL if counts.success else TaskOutcome.FAILED
+
+
+def final_state(status: TaskStatus, counts: Counts) -> tuple[TaskStatus, TaskOutcome]:
+    """What a task without an open device becomes."""
+    if status is not TaskStatus.CANCELLED:
+        if status is TaskStatus.QUEUED and counts.success:
+            status = task_after(status, TaskEvent.START)
+        status = task_after(status, TaskEvent.COMPLETE if counts.success else TaskEvent.FAIL)
+    outcome = outcome_of(status, counts)
+    assert outcome is not None
+    return status, outcome
+
+
+def corrected_state(status: TaskStatus, counts: Counts) -> tuple[TaskStatus, TaskOutcome]:
+    """What a final task becomes by a late success, which `counts` hold already."""
+    if status is TaskStatus.FAILED and counts.success:
+        status = task_after(status, TaskEvent.CORRECT)
+    outcome = outcome_of(status, counts)
+    assert outcome is not None
+    return status, outcome

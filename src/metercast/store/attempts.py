@@ -125,6 +125,18 @@ class Result(msgspec.Struct, frozen=True, gc=False):
     progress: Any = None
 
 
+def in_cancelled_task(result: Result) -> Result:
+    """What a result means there: nothing goes back to waiting. What is given back unused is cancelled as well, and what
+    was tried has failed."""
+    if result.status is not DeviceStatus.PENDING:
+        return result
+    if not result.count_try:
+        return msgspec.structs.replace(result, status=DeviceStatus.CANCELLED)
+    guess = result.verify_first or result.error is None
+    error = ErrorWord.OUTCOME_UNKNOWN if guess else result.error
+    return msgspec.structs.replace(result, status=DeviceStatus.FAILED, error=error)
+
+
 class Transition(msgspec.Struct, frozen=True, gc=False):
     """One change of state that a store really made."""
 

@@ -93,7 +93,8 @@ class TaskStore(Protocol):
         that number they are written in as many transactions under a header that is not sealed, which no other call
         sees; sealing is the one commit that makes the task be. createdAt is that of the sealing. A `scheduled_at` of
         the past becomes the store's now, so that commands due at once run in the order in which they were stored.
-        Raises UnknownDevices unless `allow_unknown`, and StoreUnavailable while another call creates this task;
+        A task that is there is found before anything else is looked at. Raises ValueError without devices,
+        UnknownDevices unless `allow_unknown`, and StoreUnavailable while another call creates this task;
         where it raises, also CancelledError, nothing visible is left, and the rest is swept.
         """
         ...

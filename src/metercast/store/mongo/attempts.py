@@ -13,8 +13,6 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-
 from metercast.domain.command import ConflictGroup
 from metercast.domain.meter import SealedMeter
 from metercast.domain.states import (
@@ -26,7 +24,7 @@ from metercast.domain.states import (
     states_before,
 )
 from metercast.domain.words import ErrorWord
-from metercast.store.attempts import Begun, BegunDevice, Lease, OpenDevice, Result, Transition
+from metercast.store.attempts import Begun, BegunDevice, Lease, OpenDevice, Result, Transition, in_cancelled_task
 from metercast.store.errors import StoreUnavailable
 from metercast.store.mongo import conflicts, history, locks
 from metercast.store.mongo.changes import Changes
@@ -217,7 +215,7 @@ async def _record(database: Database, held: Held, results: Sequence[Result]) -> 
             ending.setdefault(each.position, each)
     moved = list(ending.values())
     if held.status is TaskStatus.CANCELLED:
-        moved = [_in_cancelled_task(each) for each in moved]
+        moved = [in_cancelled_task(each) for each in moved]
     replaced: list[str] = []
     for result in moved:
         device = held.devices[result.position]
@@ -275,14 +273,3 @@ async def _let_go(database: Database, held: Held, results: Sequence[Result], mov
     await locks.give_up(database, held.lease, ended)
     if held.group is not ConflictGroup.NONE:
         await conflicts.forget(database, held.task_id, final)
-
-
-def _in_cancelled_task(result: Result) -> Result:
-    """Nothing goes back to waiting there: what is given back unused is cancelled as well, what was tried has failed."""
-    if result.status is not DeviceStatus.PENDING:
-        return result
-    if not result.count_try:
-        return msgspec.structs.replace(result, status=DeviceStatus.CANCELLED)
-    guess = result.verify_first or result.error is None
-    error = ErrorWord.OUTCOME_UNKNOWN if guess else result.error
-    return msgspec.structs.replace(result, status=DeviceStatus.FAILED, error=error)

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from metercast.domain.command import ConflictGroup
-from metercast.domain.states import TaskEvent, TaskStatus, task_after
-from metercast.domain.task import Counts, Task, TaskOutcome, outcome_of
+from metercast.domain.states import TaskStatus
+from metercast.domain.task import Counts, Task, corrected_state, final_state
 from metercast.store.errors import StoreUnavailable
 from metercast.store.mongo import documents
 from metercast.store.mongo.database import Database
@@ -50,7 +50,7 @@ async def finalise(database: Database, header: Document, counts: Counts, now: da
         guard |= {f"counts.{name}": header["counts"][name] for name in _NAMES}
     if header["conflictGroup"] != ConflictGroup.NONE:
         await database.open_commands.delete_many({"taskId": header["taskId"]})
-    after, outcome = final(status, counts)
+    after, outcome = final_state(status, counts)
     change: Document = {"status": after, "outcome": outcome, "counts": _stored(counts), "open": False}
     set_time(change, "updatedAt", now)
     result = await database.tasks.update_one(
@@ -61,23 +61,10 @@ async def finalise(database: Database, header: Document, counts: Counts, now: da
     return documents.task_of(await require_header(database, header["taskId"]))
 
 
-def final(status: TaskStatus, counts: Counts) -> tuple[TaskStatus, TaskOutcome]:
-    """Where a task that is `status` ends, with these counts, of which none is open."""
-    if status is not TaskStatus.CANCELLED:
-        if status is TaskStatus.QUEUED and counts.success:
-            status = task_after(status, TaskEvent.START)
-        status = task_after(status, TaskEvent.COMPLETE if counts.success else TaskEvent.FAIL)
-    outcome = outcome_of(status, counts)
-    assert outcome is not None
-    return status, outcome
-
-
 def corrected(status: TaskStatus, counts: Counts) -> Document:
     """What a late success makes of a final task."""
-    if status is TaskStatus.FAILED and counts.success:
-        status = task_after(status, TaskEvent.CORRECT)
-    outcome = outcome_of(status, counts)
-    return {"status": status, "outcome": outcome}
+    after, outcome = corrected_state(status, counts)
+    return {"status": after, "outcome": outcome}
 
 
 async def announce_correction(database: Database, task_id: str, now: datetime) -> None:

@@ -5,8 +5,8 @@ from datetime import datetime
 
 import msgspec
 
-from metercast.domain.states import DeviceStatus, TaskEvent, TaskStatus, task_after
-from metercast.domain.task import Counts, outcome_of
+from metercast.domain.states import DeviceStatus, TaskStatus
+from metercast.domain.task import Counts, corrected_state
 from metercast.domain.words import CORRECTABLE
 from metercast.store.attempts import Result, Transition
 from metercast.store.sqlite.times import to_text
@@ -74,9 +74,6 @@ def _correct_header(
     connection: sqlite3.Connection, text: str, task_id: str, header: tuple[str, int, int, int, int]
 ) -> None:
     status, total, success, failed, cancelled = header
-    task_status = TaskStatus(status)
-    if task_status is TaskStatus.FAILED:
-        task_status = task_after(task_status, TaskEvent.CORRECT)
     counts = Counts(total, 0, 0, success + 1, failed - 1, cancelled)
-    outcome = outcome_of(task_status, counts)
-    connection.execute(_REWRITE, (task_status, outcome, counts.success, counts.failed, text, task_id))
+    after, outcome = corrected_state(TaskStatus(status), counts)
+    connection.execute(_REWRITE, (after, outcome, counts.success, counts.failed, text, task_id))

@@ -12,8 +12,7 @@ import msgspec
 from metercast.domain.command import ConflictGroup
 from metercast.domain.meter import lock_key
 from metercast.domain.states import DEVICE_TRANSITIONS, DeviceEvent, DeviceStatus, TaskStatus, states_before
-from metercast.domain.words import ErrorWord
-from metercast.store.attempts import Lease, Result, Transition
+from metercast.store.attempts import Lease, Result, Transition, in_cancelled_task
 from metercast.store.sqlite import conflicts
 from metercast.store.sqlite.holding import move_counts, require_held
 from metercast.store.sqlite.statements import found, json_array
@@ -55,7 +54,7 @@ def record(connection: sqlite3.Connection, now: datetime, lease: Lease, results:
     if not _ENDS_IN.issuperset(result.status for result in results):
         raise ValueError(f"a session ends in {', '.join(sorted(_ENDS_IN))} only")
     if held.status is TaskStatus.CANCELLED:
-        results = [_in_cancelled_task(result) for result in results]
+        results = [in_cancelled_task(result) for result in results]
     moved: list[Result] = []
     for same in _alike(results):
         moved += _record_alike(connection, now, text, same)
@@ -75,17 +74,6 @@ def record(connection: sqlite3.Connection, now: datetime, lease: Lease, results:
         cancelled=statuses[DeviceStatus.CANCELLED],
     )
     return [Transition(held.task_id, each.device_id, each.status, each.error) for each in moved]
-
-
-def _in_cancelled_task(result: Result) -> Result:
-    """Nothing goes back to waiting there: what is given back unused is cancelled as well, what was tried has failed."""
-    if result.status is not DeviceStatus.PENDING:
-        return result
-    if not result.count_try:
-        return msgspec.structs.replace(result, status=DeviceStatus.CANCELLED)
-    guess = result.verify_first or result.error is None
-    error = ErrorWord.OUTCOME_UNKNOWN if guess else result.error
-    return msgspec.structs.replace(result, status=DeviceStatus.FAILED, error=error)
 
 
 def _alike(results: Sequence[Result]) -> list[list[Result]]:

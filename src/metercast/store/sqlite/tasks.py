@@ -5,7 +5,7 @@ from datetime import datetime
 
 from metercast.domain.problem import NotFound
 from metercast.domain.states import TASK_TRANSITIONS, TaskEvent, TaskStatus, states_before, task_after
-from metercast.domain.task import Task, outcome_of
+from metercast.domain.task import Task, final_state
 from metercast.domain.words import ErrorWord
 from metercast.store.sqlite.database import Database
 from metercast.store.sqlite.queries import find_task, require_task
@@ -143,11 +143,7 @@ def _finalise(connection: sqlite3.Connection, now: datetime, task_id: str) -> bo
     task = find_task(connection, task_id)
     if task is None or task.outcome is not None or task.counts.open:
         return False
-    counts, status = task.counts, task.status
-    if status is not TaskStatus.CANCELLED:
-        if status is TaskStatus.QUEUED and counts.success:
-            status = task_after(status, TaskEvent.START)
-        status = task_after(status, TaskEvent.COMPLETE if counts.success else TaskEvent.FAIL)
-    outcome = outcome_of(status, counts)
+    counts = task.counts
+    status, outcome = final_state(task.status, counts)
     values = (status, outcome, counts.success, counts.failed, counts.cancelled, to_text(now), task_id)
     return connection.execute(_FINALISE, values).rowcount == 1
