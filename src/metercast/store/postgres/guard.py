@@ -1,6 +1,7 @@
 """One server for a database: an advisory lock on a connection of its own, which also shows the server's time."""
 
 import asyncio
+import time
 import contextlib
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -15,6 +16,8 @@ _CLASS = 1296257363
 _TAKE = "SELECT pg_try_advisory_lock($1, hashtext(current_schema()))"
 
 LOOK_SECONDS = 15.0
+# The session of a server that was killed goes on until its statement has ended.
+TAKE_SECONDS, _TAKE_REST = 3.0, 0.1
 
 
 class Guard:
@@ -37,8 +40,11 @@ class Guard:
 
     async def open(self) -> Any:
         """The connection, for migrations, with the lock taken. Raises StoreInUse or StoreUnavailable."""
-        if not await self._take():
-            raise StoreInUse(f"the database at {self._where} is in use by another Metercast server")
+        deadline = time.monotonic() + TAKE_SECONDS
+        while not await self._take():
+            if time.monotonic() > deadline:
+                raise StoreInUse(f"the database at {self._where} is in use by another Metercast server")
+            await asyncio.sleep(_TAKE_REST)
         self._watch = asyncio.create_task(self._look_again(), name="postgres-guard")
         return self._connection
 
