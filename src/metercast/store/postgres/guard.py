@@ -1,8 +1,8 @@
 """One server for a database: an advisory lock on a connection of its own, which also shows the server's time."""
 
 import asyncio
-import time
 import contextlib
+import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
