@@ -5,12 +5,11 @@ server of the user's own, that is used, and none is started. Each test takes a d
 """
 
 import atexit
-import contextlib
 import ctypes
 import os
+import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from urllib.parse import urlsplit, urlunsplit
 URL_VARIABLE = "METERCAST_TEST_MONGODB_URL"
 SECONDS = 60.0
 _PR_SET_PDEATHSIG = 1
+_LISTENS = re.compile(r"listening on 127\.0\.0\.1:(\d+)")
 _PROGRAM = Path(sys.prefix) / "mongodb-server" / "bin" / "secantusd-py"
 
 
@@ -37,7 +37,7 @@ class MongoServer:
         self._directory = Path(tempfile.mkdtemp(prefix="metercast-mongodb-", dir=directory))
         self._log = self._directory / "server.log"
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = _free_port()
+        self.port = 0  # any that is free, at the first start
 
     @classmethod
     def start(cls, directory: Path | None = None) -> Self:
@@ -72,7 +72,7 @@ class MongoServer:
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
     def run(self) -> None:
-        """On the same port and data as before; returns when it answers."""
+        """On the same port and data as before; returns when it listens."""
         assert self._process is None
         if not _PROGRAM.exists():
             raise MongoNotStarted(f"{_PROGRAM} is missing: `make test` makes the environment of the MongoDB server")
@@ -80,19 +80,21 @@ class MongoServer:
         config.touch()  # none of the user's is looked for
         command: list[str | Path] = [
             _PROGRAM, "--config", config, "--host", "127.0.0.1", "--port", str(self.port),
-            "--storage-path", self._directory / "data", "--log-level", "WARNING", "--cache-size", "256M",
+            "--storage-path", self._directory / "data", "--log-level", "INFO", "--cache-size", "256M",
         ]  # fmt: skip
+        said = len(self.log)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._directory,
                 preexec_fn=_end_with_parent,
             )  # fmt: skip
         deadline = time.monotonic() + SECONDS
-        while not self._answers():
+        while (listens := _LISTENS.search(self.log, said)) is None:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
                 raise MongoNotStarted(f"the MongoDB server did not start on port {self.port}:\n{self.log[-4000:]}")
             time.sleep(0.01)
+        self.port = int(listens[1])
 
     def stop(self) -> None:
         """As its operator would."""
@@ -122,11 +124,6 @@ class MongoServer:
             self._process.kill()
             self._process.wait()
         self._process = None
-
-    def _answers(self) -> bool:
-        with contextlib.suppress(OSError), socket.create_connection(self.address, timeout=1):
-            return True
-        return False
 
 
 class UsersServer:
@@ -165,9 +162,3 @@ def _end_with_parent() -> None:
     """In the child: SIGTERM when the process that started it ends, however it ends."""
     if _libc is not None:
         _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import functools
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar
 from urllib.parse import parse_qsl
@@ -12,6 +12,7 @@ import pymongo
 from bson.codec_options import CodecOptions
 from pymongo import AsyncMongoClient, WriteConcern
 from pymongo.errors import ConfigurationError, ConnectionFailure, InvalidURI, OperationFailure, PyMongoError
+from pymongo.monitoring import CommandListener
 from pymongo.read_concern import ReadConcern
 
 from metercast.store.errors import StoreUnavailable
@@ -65,12 +66,21 @@ class Database:
         self._closed = False
 
     @classmethod
-    async def open(cls, url: str, clock: Clock | None, exclusive: bool, connections: int) -> Self:
+    async def open(
+        cls,
+        url: str,
+        clock: Clock | None,
+        exclusive: bool,
+        connections: int,
+        listeners: Sequence[CommandListener] = (),
+    ) -> Self:
         """Raises StoreInUse, StoreTooNew or StoreUnavailable; none of them repeats what the URL holds."""
         try:
             given = {name.lower() for name, _ in parse_qsl(url.partition("?")[2])}
             options = {name: value for name, value in _DEFAULTS.items() if name not in given}
-            client: AsyncMongoClient[Document] = AsyncMongoClient(url, maxPoolSize=connections, **options)
+            client: AsyncMongoClient[Document] = AsyncMongoClient(
+                url, maxPoolSize=connections, event_listeners=listeners, **options
+            )
             name = client.get_default_database("metercast").name
         except (ConfigurationError, InvalidURI, ValueError):
             raise StoreUnavailable("the URL of the MongoDB database can't be used") from None

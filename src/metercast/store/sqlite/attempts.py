@@ -24,12 +24,15 @@ class SqliteAttempts:
         asked = {device.position: device.tries for device in devices}
         meters = await self.database.read(lambda connection: meters_of(connection, asked.keys()))
         keys = {lock_key(meter.device_id): position for position, meter in meters.items()}
-        return await self.database.write(
-            lambda connection, now: beginning.begin(connection, now, lease, asked, meters, keys)
-        )
+        marked = await self.database.write(lambda connection, now: beginning.begin(connection, now, lease, asked, keys))
+        return marked.begun(meters)
 
     async def record_results(self, lease: Lease, results: Sequence[Result]) -> list[Transition]:
-        return await self.database.write(lambda connection, now: recording.record(connection, now, lease, results))
+        groups = recording.prepare(results)
+        task_id, moved = await self.database.write(
+            lambda connection, now: recording.record(connection, now, lease, groups)
+        )
+        return [Transition(task_id, each.device_id, each.status, each.error) for each in moved]
 
     async def refuse_devices(
         self, lease: Lease, positions: Sequence[int], error: ErrorWord, detail: str

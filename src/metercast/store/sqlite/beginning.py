@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Collection
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -50,24 +50,37 @@ _integers = msgspec.json.Decoder(list[int])
 _progress = msgspec.json.Decoder(dict[int, Any])
 
 
+class Marked(NamedTuple):
+    """What a begin has done, by position; `sent` are the attempts of those that are SENT now."""
+
+    task_status: TaskStatus
+    sent: dict[int, int]
+    progress: dict[int, Any]
+    locked: list[int]
+    waits: list[int]
+    ended: list[int]
+
+    def begun(self, meters: dict[int, SealedMeter]) -> Begun:
+        begun = [BegunDevice(each, tries, meters[each], self.progress.get(each)) for each, tries in self.sent.items()]
+        return Begun(self.task_status, begun, self.locked, self.waits, self.ended)
+
+
 def begin(
-    connection: sqlite3.Connection,
-    now: datetime,
-    lease: Lease,
-    asked: dict[int, int],
-    meters: dict[int, SealedMeter],
-    keys: dict[int, int],
-) -> Begun:
-    """`asked` holds their attempts so far by position; `meters` and the positions by lock key, `keys`, are of those
-    that are registered."""
+    connection: sqlite3.Connection, now: datetime, lease: Lease, asked: dict[int, int], keys: dict[int, int]
+) -> Marked:
+    """`asked` holds their attempts so far by position; `keys` the positions by lock key, of those that are
+    registered."""
     held = require_held(connection, now, lease, asked.keys())
     text = to_text(now)
     if held.status is not TaskStatus.IN_PROGRESS:
-        return Begun(held.status, [], [], [], [])
+        return Marked(held.status, {}, {}, [], [], [])
     if held.expires_at <= text:
-        return Begun(held.status, [], [], [], list(asked))
+        return Marked(held.status, {}, {}, [], [], list(asked))
     tries, progress = _standing(connection, asked.keys(), _BEGINS_FROM)
-    again = _begun_before(connection, lease, asked, keys, meters) if len(tries) < len(asked) else []
+    sent: dict[int, int] = {}
+    if len(tries) < len(asked):
+        sent, before = _begun_before(connection, lease, asked, keys)
+        progress |= before
     waits: frozenset[int] = frozenset()
     if held.group is not ConflictGroup.NONE:
         void = conflicts.superseded(connection, tries.keys())
@@ -77,14 +90,16 @@ def begin(
         waits = conflicts.that_wait(connection, tries.keys(), held.group, text)
         tries = {position: tries[position] for position in tries.keys() - waits - set(void)}
     free = {key: position for key, position in keys.items() if position in tries}
-    for key in found(connection, _LOCKED, (json_array(free), text)):
-        del free[key]
-    connection.execute(_LOCK, (lease.bucket_id, lease.epoch, json_array(free)))
-    begun = [BegunDevice(each, tries[each] + 1, meters[each], progress.get(each)) for each in free.values()]
+    locks = json_array(free)
+    locked = [free.pop(key) for key in found(connection, _LOCKED, (locks, text))]
+    connection.execute(_LOCK, (lease.bucket_id, lease.epoch, json_array(free) if locked else locks))
     _mark_sent(connection, held, free.values(), text)
-    pending = meters.keys() & tries.keys()
-    ended = asked.keys() - waits - pending - {each.position for each in again}
-    return Begun(held.status, again + begun, list(pending.difference(free.values())), list(waits), list(ended))
+    ended: list[int] = []
+    if len(sent) + len(free) + len(locked) + len(waits) < len(asked):
+        registered = {*keys.values()} & tries.keys()
+        ended = list(asked.keys() - waits - registered - sent.keys())
+    sent |= {position: tries[position] + 1 for position in free.values()}
+    return Marked(held.status, sent, progress, locked, list(waits), ended)
 
 
 def _standing(
@@ -96,17 +111,13 @@ def _standing(
 
 
 def _begun_before(
-    connection: sqlite3.Connection,
-    lease: Lease,
-    asked: dict[int, int],
-    keys: dict[int, int],
-    meters: dict[int, SealedMeter],
-) -> list[BegunDevice]:
-    """Those that this call has begun already, when its answer was lost."""
+    connection: sqlite3.Connection, lease: Lease, asked: dict[int, int], keys: dict[int, int]
+) -> tuple[dict[int, int], dict[int, Any]]:
+    """The attempts and the progress of those that this call has begun already, when its answer was lost."""
     tries, progress = _standing(connection, asked.keys(), _BEGUN)
     sent = {key: each for key, each in keys.items() if tries.get(each) == asked[each] + 1}
     own = found(connection, _OWN_LOCKS, (json_array(sent), lease.bucket_id, lease.epoch))
-    return [BegunDevice(each, tries[each], meters[each], progress.get(each)) for each in map(sent.__getitem__, own)]
+    return {sent[key]: tries[sent[key]] for key in own}, progress
 
 
 def _mark_sent(connection: sqlite3.Connection, held: Held, positions: Collection[int], text: str) -> None:

@@ -1,18 +1,21 @@
-"""SENT -> what a session came to, on SQLite: one statement for all that differ in nothing but their device."""
+"""SENT -> what a session came to, on SQLite: one statement for all that differ in nothing but their device.
+
+What can be prepared is prepared before the transaction, for the only writer's time is what bounds all.
+"""
 
 import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import msgspec
 
 from metercast.domain.command import ConflictGroup
 from metercast.domain.meter import lock_key
 from metercast.domain.states import DEVICE_TRANSITIONS, DeviceEvent, DeviceStatus, TaskStatus, states_before
-from metercast.store.attempts import Lease, Result, Transition, in_cancelled_task
+from metercast.store.attempts import Lease, Result, in_cancelled_task
 from metercast.store.sqlite import conflicts
 from metercast.store.sqlite.holding import move_counts, require_held
 from metercast.store.sqlite.statements import found, json_array
@@ -48,22 +51,56 @@ _but_device = attrgetter(
 )  # fmt: skip
 
 
-def record(connection: sqlite3.Connection, now: datetime, lease: Lease, results: Sequence[Result]) -> list[Transition]:
-    held = require_held(connection, now, lease, [result.position for result in results])
-    text = to_text(now)
-    if not _ENDS_IN.issuperset(result.status for result in results):
+class Alike(NamedTuple):
+    """Results that differ in nothing but their device, and what the statements need of them."""
+
+    results: list[Result]
+    positions: str
+    keys: str
+    values: list[tuple[int, str]]
+    progress: list[tuple[str, int]]
+
+    @classmethod
+    def of(cls, results: list[Result]) -> Self:
+        return cls(
+            results,
+            json_array([r.position for r in results]),
+            json_array([lock_key(r.device_id) for r in results]),
+            [(r.position, msgspec.json.encode(r.result).decode()) for r in results if r.result is not None],
+            [(msgspec.json.encode(r.progress).decode(), r.position) for r in results if r.progress is not None],
+        )
+
+
+def prepare(results: Sequence[Result]) -> list[Alike]:
+    groups: defaultdict[tuple[Any, ...], list[Result]] = defaultdict(list)
+    for result in results:
+        groups[_but_device(result)].append(result)
+    return [Alike.of(same) for same in groups.values()]
+
+
+def record(
+    connection: sqlite3.Connection, now: datetime, lease: Lease, groups: list[Alike]
+) -> tuple[str, list[Result]]:
+    """The task, and the results that really moved a device."""
+    held = require_held(connection, now, lease, [r.position for same in groups for r in same.results])
+    if not _ENDS_IN.issuperset(same.results[0].status for same in groups):
         raise ValueError(f"a session ends in {', '.join(sorted(_ENDS_IN))} only")
     if held.status is TaskStatus.CANCELLED:
-        results = [in_cancelled_task(result) for result in results]
+        groups = prepare([in_cancelled_task(result) for same in groups for result in same.results])
+    text = to_text(now)
     moved: list[Result] = []
-    for same in _alike(results):
-        moved += _record_alike(connection, now, text, same)
-    _keep_details(connection, text, moved)
-    keys = json_array([lock_key(each.device_id) for each in moved])
-    connection.execute(_UNLOCK, (keys, lease.bucket_id, lease.epoch))
-    if held.group is not ConflictGroup.NONE:
-        conflicts.forget(connection, (each.position for each in moved if each.status is not DeviceStatus.PENDING))
-    statuses = Counter(each.status for each in moved)
+    statuses: Counter[DeviceStatus] = Counter()
+    for same in groups:
+        ended = _record_alike(connection, now, text, same)
+        if ended is None:
+            continue
+        _keep_details(connection, text, ended)
+        connection.execute(_UNLOCK, (ended.keys, lease.bucket_id, lease.epoch))
+        status = ended.results[0].status
+        if held.group is not ConflictGroup.NONE and status is not DeviceStatus.PENDING:
+            conflicts.forget(connection, [each.position for each in ended.results])
+        statuses[status] += len(ended.results)
+        moved += ended.results
     move_counts(
         connection,
         held,
@@ -73,39 +110,30 @@ def record(connection: sqlite3.Connection, now: datetime, lease: Lease, results:
         failed=statuses[DeviceStatus.FAILED],
         cancelled=statuses[DeviceStatus.CANCELLED],
     )
-    return [Transition(held.task_id, each.device_id, each.status, each.error) for each in moved]
+    return held.task_id, moved
 
 
-def _alike(results: Sequence[Result]) -> list[list[Result]]:
-    """Results that differ in nothing but their device: each group is one statement."""
-    groups: defaultdict[tuple[Any, ...], list[Result]] = defaultdict(list)
-    for result in results:
-        groups[_but_device(result)].append(result)
-    return list(groups.values())
-
-
-def _record_alike(connection: sqlite3.Connection, now: datetime, text: str, same: list[Result]) -> list[Result]:
+def _record_alike(connection: sqlite3.Connection, now: datetime, text: str, same: Alike) -> Alike | None:
     """Those of `same` that were SENT in the attempt they name."""
-    r = same[0]
+    r = same.results[0]
+    ending = found(connection, _ENDING, (same.positions, r.tries))
+    if not ending:
+        return None
+    if len(ending) < len(same.results):
+        ids = set(ending)
+        same = Alike.of([each for each in same.results if each.position in ids])
     next_at = later(now, r.delay_seconds) if r.status is DeviceStatus.PENDING and r.delay_seconds else None
-    positions = found(connection, _ENDING, (json_array([each.position for each in same]), r.tries))
-    if len(positions) < len(same):
-        ending = set(positions)
-        same = [each for each in same if each.position in ending]
     connection.execute(_RECORD, (
-        json_array(positions), r.status, r.error, r.detail, r.how, r.used, r.association_failures, r.verify_first,
+        same.positions, r.status, r.error, r.detail, r.how, r.used, r.association_failures, r.verify_first,
         next_at, 0 if r.count_try else 1, text, r.tries,
     ))  # fmt: skip
     return same
 
 
-def _keep_details(connection: sqlite3.Connection, text: str, moved: list[Result]) -> None:
-    attempts = [(r.position, r.tries, text, r.error, r.detail) for r in moved if r.error is not None]
-    if attempts:
-        connection.executemany(_KEEP_ATTEMPT, attempts)
-    values = [(r.position, msgspec.json.encode(r.result).decode()) for r in moved if r.result is not None]
-    if values:
-        connection.executemany(_KEEP_RESULT, values)
-    progress = [(msgspec.json.encode(r.progress).decode(), r.position) for r in moved if r.progress is not None]
-    if progress:
-        connection.executemany(_KEEP_PROGRESS, progress)
+def _keep_details(connection: sqlite3.Connection, text: str, same: Alike) -> None:
+    if same.results[0].error is not None:
+        connection.executemany(_KEEP_ATTEMPT, [(r.position, r.tries, text, r.error, r.detail) for r in same.results])
+    if same.values:
+        connection.executemany(_KEEP_RESULT, same.values)
+    if same.progress:
+        connection.executemany(_KEEP_PROGRESS, same.progress)
