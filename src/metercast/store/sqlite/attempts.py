@@ -4,7 +4,6 @@ import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
 
-from metercast.domain.meter import lock_key
 from metercast.domain.words import ErrorWord
 from metercast.store.attempts import Begun, Lease, OpenDevice, Result, Transition
 from metercast.store.sqlite import beginning, late, recording
@@ -21,10 +20,10 @@ class SqliteAttempts:
 
     async def begin_attempts(self, lease: Lease, devices: Sequence[OpenDevice]) -> Begun:
         # A meter may change between this read and the write as it may right after: its session has what it had.
-        asked = {device.position: device.tries for device in devices}
-        meters = await self.database.read(lambda connection: meters_of(connection, asked.keys()))
-        keys = {lock_key(meter.device_id): position for position, meter in meters.items()}
-        marked = await self.database.write(lambda connection, now: beginning.begin(connection, now, lease, asked, keys))
+        positions = [device.position for device in devices]
+        meters = await self.database.read(lambda connection: meters_of(connection, positions))
+        asked = beginning.Asked.of(devices, meters)
+        marked = await self.database.write(lambda connection, now: beginning.begin(connection, now, lease, asked))
         return marked.begun(meters)
 
     async def record_results(self, lease: Lease, results: Sequence[Result]) -> list[Transition]:

@@ -1,17 +1,17 @@
 """PENDING -> SENT on SQLite: the order on each meter is looked at, its lock taken, the device marked."""
 
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import msgspec
 
 from metercast.domain.command import ConflictGroup
-from metercast.domain.meter import SealedMeter
+from metercast.domain.meter import SealedMeter, lock_key
 from metercast.domain.states import DEVICE_TRANSITIONS, DeviceEvent, DeviceStatus, TaskStatus, states_before
 from metercast.domain.words import ErrorWord
-from metercast.store.attempts import Begun, BegunDevice, Lease
+from metercast.store.attempts import Begun, BegunDevice, Lease, OpenDevice
 from metercast.store.sqlite import conflicts
 from metercast.store.sqlite.holding import Held, move_counts, refuse, require_held
 from metercast.store.sqlite.statements import found, json_array
@@ -46,8 +46,34 @@ UPDATE task_devices SET command_status = 'SENT', tries = tries + 1, error_messag
 WHERE id IN (SELECT value FROM json_each(?2)) AND command_status = '{_BEGINS_FROM}'
 """
 
+# Whether all of a batch stand as they were asked for: the common case, and the cheap one.
+_ALL_STAND = f"""
+SELECT count(*), count(progress) FROM task_devices
+WHERE id IN (SELECT value FROM json_each(?)) AND command_status = '{_BEGINS_FROM}' AND tries = ?
+"""
+
 _integers = msgspec.json.Decoder(list[int])
 _progress = msgspec.json.Decoder(dict[int, Any])
+
+
+class Asked(NamedTuple):
+    """A batch as it is asked for, prepared before the transaction: the only writer's time is what bounds all.
+
+    `tries` are their attempts so far by position; `keys` the positions by lock key, of those that are registered.
+    """
+
+    tries: dict[int, int]
+    keys: dict[int, int]
+    positions: str
+    locks: str
+    bounds: tuple[int, int] | tuple[()]
+
+    @classmethod
+    def of(cls, devices: Sequence[OpenDevice], meters: dict[int, SealedMeter]) -> Self:
+        tries = {device.position: device.tries for device in devices}
+        keys = {lock_key(meter.device_id): position for position, meter in meters.items()}
+        bounds = (min(tries), max(tries)) if tries else ()
+        return cls(tries, keys, json_array(tries), json_array(keys), bounds)
 
 
 class Marked(NamedTuple):
@@ -65,21 +91,37 @@ class Marked(NamedTuple):
         return Begun(self.task_status, begun, self.locked, self.waits, self.ended)
 
 
-def begin(
-    connection: sqlite3.Connection, now: datetime, lease: Lease, asked: dict[int, int], keys: dict[int, int]
-) -> Marked:
-    """`asked` holds their attempts so far by position; `keys` the positions by lock key, of those that are
-    registered."""
-    held = require_held(connection, now, lease, asked.keys())
+def begin(connection: sqlite3.Connection, now: datetime, lease: Lease, asked: Asked) -> Marked:
+    held = require_held(connection, now, lease, asked.bounds)
     text = to_text(now)
     if held.status is not TaskStatus.IN_PROGRESS:
         return Marked(held.status, {}, {}, [], [], [])
     if held.expires_at <= text:
-        return Marked(held.status, {}, {}, [], [], list(asked))
-    tries, progress = _standing(connection, asked.keys(), _BEGINS_FROM)
+        return Marked(held.status, {}, {}, [], [], list(asked.tries))
+    if held.group is ConflictGroup.NONE and _all_free(connection, asked, text):
+        connection.execute(_LOCK, (lease.bucket_id, lease.epoch, asked.locks))
+        _mark_sent(connection, held, asked.tries.keys(), asked.positions, text)
+        (tries,) = {*asked.tries.values()}
+        return Marked(held.status, dict.fromkeys(asked.tries, tries + 1), {}, [], [], [])
+    return _sort_out(connection, now, held, asked)
+
+
+def _all_free(connection: sqlite3.Connection, asked: Asked, text: str) -> bool:
+    """Whether all of them can begin, in the same attempt, without progress of an earlier one."""
+    attempts = {*asked.tries.values()}
+    if len(attempts) != 1 or len(asked.keys) < len(asked.tries):
+        return False
+    standing, progress = connection.execute(_ALL_STAND, (asked.positions, *attempts)).fetchone()
+    return standing == len(asked.tries) and not progress and not found(connection, _LOCKED, (asked.locks, text))
+
+
+def _sort_out(connection: sqlite3.Connection, now: datetime, held: Held, asked: Asked) -> Marked:
+    """Begins those that may, and says of each other why not."""
+    lease, text = held.lease, to_text(now)
+    tries, progress = _standing(connection, asked, _BEGINS_FROM)
     sent: dict[int, int] = {}
-    if len(tries) < len(asked):
-        sent, before = _begun_before(connection, lease, asked, keys)
+    if len(tries) < len(asked.tries):
+        sent, before = _begun_before(connection, lease, asked)
         progress |= before
     waits: frozenset[int] = frozenset()
     if held.group is not ConflictGroup.NONE:
@@ -89,39 +131,34 @@ def begin(
             refuse(connection, now, held, void, ErrorWord.SUPERSEDED, detail)
         waits = conflicts.that_wait(connection, tries.keys(), held.group, text)
         tries = {position: tries[position] for position in tries.keys() - waits - set(void)}
-    free = {key: position for key, position in keys.items() if position in tries}
-    locks = json_array(free)
-    locked = [free.pop(key) for key in found(connection, _LOCKED, (locks, text))]
-    connection.execute(_LOCK, (lease.bucket_id, lease.epoch, json_array(free) if locked else locks))
-    _mark_sent(connection, held, free.values(), text)
-    ended: list[int] = []
-    if len(sent) + len(free) + len(locked) + len(waits) < len(asked):
-        registered = {*keys.values()} & tries.keys()
-        ended = list(asked.keys() - waits - registered - sent.keys())
+    free = {key: position for key, position in asked.keys.items() if position in tries}
+    locked = [free.pop(key) for key in found(connection, _LOCKED, (json_array(free), text))]
+    connection.execute(_LOCK, (lease.bucket_id, lease.epoch, json_array(free)))
+    _mark_sent(connection, held, free.values(), json_array(free.values()), text)
+    registered = {*asked.keys.values()} & tries.keys()
+    ended = list(asked.tries.keys() - waits - registered - sent.keys())
     sent |= {position: tries[position] + 1 for position in free.values()}
     return Marked(held.status, sent, progress, locked, list(waits), ended)
 
 
 def _standing(
-    connection: sqlite3.Connection, positions: Collection[int], status: DeviceStatus
+    connection: sqlite3.Connection, asked: Asked, status: DeviceStatus
 ) -> tuple[dict[int, int], dict[int, Any]]:
-    """The attempts so far, and the progress of long commands, of those of `positions` that are in `status`."""
-    found_ids, tries, progress = connection.execute(_STANDING, (json_array(positions), status)).fetchone()
+    """The attempts so far, and the progress of long commands, of those that are in `status`."""
+    found_ids, tries, progress = connection.execute(_STANDING, (asked.positions, status)).fetchone()
     return dict(zip(_integers.decode(found_ids), _integers.decode(tries), strict=True)), _progress.decode(progress)
 
 
-def _begun_before(
-    connection: sqlite3.Connection, lease: Lease, asked: dict[int, int], keys: dict[int, int]
-) -> tuple[dict[int, int], dict[int, Any]]:
+def _begun_before(connection: sqlite3.Connection, lease: Lease, asked: Asked) -> tuple[dict[int, int], dict[int, Any]]:
     """The attempts and the progress of those that this call has begun already, when its answer was lost."""
-    tries, progress = _standing(connection, asked.keys(), _BEGUN)
-    sent = {key: each for key, each in keys.items() if tries.get(each) == asked[each] + 1}
+    tries, progress = _standing(connection, asked, _BEGUN)
+    sent = {key: each for key, each in asked.keys.items() if tries.get(each) == asked.tries[each] + 1}
     own = found(connection, _OWN_LOCKS, (json_array(sent), lease.bucket_id, lease.epoch))
     return {sent[key]: tries[sent[key]] for key in own}, progress
 
 
-def _mark_sent(connection: sqlite3.Connection, held: Held, positions: Collection[int], text: str) -> None:
-    moved = connection.execute(_BEGIN, (text, json_array(positions))).rowcount
+def _mark_sent(connection: sqlite3.Connection, held: Held, positions: Collection[int], as_json: str, text: str) -> None:
+    moved = connection.execute(_BEGIN, (text, as_json)).rowcount
     assert moved == len(positions)
     move_counts(connection, held, pending=-moved, sent=moved)
     if held.group.supersedes and positions:

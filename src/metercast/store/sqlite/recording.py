@@ -56,15 +56,18 @@ class Alike(NamedTuple):
 
     results: list[Result]
     positions: str
+    bounds: tuple[int, int]
     keys: str
     values: list[tuple[int, str]]
     progress: list[tuple[str, int]]
 
     @classmethod
     def of(cls, results: list[Result]) -> Self:
+        positions = [r.position for r in results]
         return cls(
             results,
-            json_array([r.position for r in results]),
+            json_array(positions),
+            (min(positions), max(positions)),
             json_array([lock_key(r.device_id) for r in results]),
             [(r.position, msgspec.json.encode(r.result).decode()) for r in results if r.result is not None],
             [(msgspec.json.encode(r.progress).decode(), r.position) for r in results if r.progress is not None],
@@ -82,7 +85,7 @@ def record(
     connection: sqlite3.Connection, now: datetime, lease: Lease, groups: list[Alike]
 ) -> tuple[str, list[Result]]:
     """The task, and the results that really moved a device."""
-    held = require_held(connection, now, lease, [r.position for same in groups for r in same.results])
+    held = require_held(connection, now, lease, [each for same in groups for each in same.bounds])
     if not _ENDS_IN.issuperset(same.results[0].status for same in groups):
         raise ValueError(f"a session ends in {', '.join(sorted(_ENDS_IN))} only")
     if held.status is TaskStatus.CANCELLED:

@@ -74,14 +74,16 @@ CREATE INDEX ix_task_buckets_task_id ON task_buckets (task_id, first_id);
 CREATE INDEX ix_task_buckets_due_at ON task_buckets (due_at) WHERE due_at IS NOT NULL;
 
 -- One session at a time with a physical meter. A lock lives while the device command at `position` is SENT and the
--- lease (bucket, epoch) that it names lives; so no unlocking is written, and the row is used again. `turn` counts its
--- holders: whoever takes it has seen the last one.
+-- lease (bucket, epoch) that it names lives; so no unlocking is written, and the row is used again. What it named
+-- before tells whoever takes it whether it was free.
 CREATE TABLE meter_locks (
-  lock_key  bigint  PRIMARY KEY,
-  bucket_id bigint  NOT NULL,
-  position  bigint  NOT NULL,
-  epoch     integer NOT NULL,
-  turn      integer NOT NULL DEFAULT 0
+  lock_key       bigint  PRIMARY KEY,
+  bucket_id      bigint  NOT NULL,
+  position       bigint  NOT NULL,
+  last_bucket_id bigint,
+  last_position  bigint,
+  epoch          integer NOT NULL,
+  last_epoch     integer
 ) WITH (fillfactor = 50);
 
 -- Open device commands of types that conflict with others on the same meter.

@@ -136,13 +136,14 @@ DECLARE
   held record;
   task record;
   void bigint[];
-  free_keys bigint[];
-  turns integer[];
+  taken bigint[];
+  taken_keys bigint[];
   holders bigint[];
   epochs integer[];
   held_by bigint[];
   busy bigint[];
-  taken bigint[];
+  busy_keys bigint[];
+  made bigint[];
 BEGIN
   SELECT b.task_id, b.first_id, b.last_id INTO held FROM task_buckets b
   WHERE b.bucket_id = lease_bucket AND b.lease_owner = lease_by AND b.lease_epoch = lease_number AND b.lease_until > at
@@ -169,45 +170,41 @@ BEGIN
     PERFORM pg_advisory_xact_lock_shared(1296257363, 2);
   END IF;
 
-  SELECT array_agg(k.key), array_agg(k.position), array_agg(d.tries + 1), array_agg(m.document), array_agg(m.sealed),
-    array_agg(d.progress::text), array_agg(l.turn), array_agg(l.bucket_id), array_agg(l.epoch), array_agg(l.position)
-  INTO free_keys, begun, numbers, documents, secrets, progresses, turns, holders, epochs, held_by
-  FROM unnest(keys, positions, device_ids) k (key, position, device_id)
-  JOIN task_devices d ON d.id = k.position AND d.device_id = k.device_id
-  JOIN devices m ON m.device_id = k.device_id
-  LEFT JOIN meter_locks l ON l.lock_key = k.key AND l.lock_key = ANY (keys)
-  WHERE d.id = ANY (positions) AND d.command_status = 'PENDING' AND m.device_id = ANY (device_ids);
-
-  -- The locks of these that live: their lease does, and their device is SENT. Most leases do not, and what they were
-  -- for may be old and far away.
+  -- Every lock is taken, which waits for whoever is taking it; what it named before says whether it was free.
+  WITH moved AS (
+    UPDATE meter_locks l SET bucket_id = lease_bucket, epoch = lease_number, position = k.position,
+      last_bucket_id = l.bucket_id, last_epoch = l.epoch, last_position = l.position
+    FROM unnest(keys, positions) k (key, position)
+    WHERE l.lock_key = k.key AND l.lock_key = ANY (keys)
+    RETURNING l.lock_key, k.position, l.last_bucket_id, l.last_epoch, l.last_position
+  )
+  SELECT array_agg(m.position), array_agg(m.lock_key), array_agg(m.last_bucket_id), array_agg(m.last_epoch),
+    array_agg(m.last_position)
+  INTO taken, taken_keys, holders, epochs, held_by FROM moved m;
+  -- It was not where the lease that it named lives, and its device is SENT. Most leases are over, and what they were for
+  -- may be old and far away.
   IF EXISTS (
     SELECT FROM task_buckets b WHERE b.bucket_id = ANY (ARRAY(SELECT DISTINCT unnest(holders))) AND b.lease_until > at
   ) THEN
     SELECT array_agg(d.id) INTO busy FROM task_devices d WHERE d.id = ANY (held_by) AND d.command_status = 'SENT';
     IF busy IS NOT NULL THEN
-      SELECT array_agg(h.position) INTO busy
-      FROM unnest(holders, epochs, held_by) h (bucket_id, epoch, position)
-      JOIN task_buckets b ON b.bucket_id = h.bucket_id AND b.lease_epoch = h.epoch
+      SELECT array_agg(t.position), array_agg(t.key) INTO busy, busy_keys
+      FROM unnest(taken, taken_keys, holders, epochs, held_by) t (position, key, bucket_id, epoch, last_position)
+      JOIN task_buckets b ON b.bucket_id = t.bucket_id AND b.lease_epoch = t.epoch
       WHERE b.bucket_id = ANY (ARRAY(SELECT DISTINCT unnest(holders))) AND b.lease_until > at
-        AND h.position IN (SELECT unnest(busy));
+        AND t.last_position IN (SELECT unnest(busy));
+      UPDATE meter_locks l SET bucket_id = l.last_bucket_id, epoch = l.last_epoch, position = l.last_position
+      WHERE l.lock_key = ANY (busy_keys);
     END IF;
   END IF;
-
-  -- A lock that was free is taken if nobody took it since: its turn is still the one that was seen.
-  WITH won AS (
-    UPDATE meter_locks l SET bucket_id = lease_bucket, epoch = lease_number, position = k.position, turn = l.turn + 1
-    FROM unnest(free_keys, begun, turns) k (key, position, turn)
-    WHERE l.lock_key = k.key AND l.turn = k.turn AND l.lock_key = ANY (free_keys)
-      AND (busy IS NULL OR l.position <> ALL (busy))
-    RETURNING k.position
-  ) SELECT array_agg(w.position) INTO taken FROM won w;
-  IF array_position(turns, NULL) IS NOT NULL THEN
-    WITH made AS (
-      INSERT INTO meter_locks AS l (lock_key, bucket_id, position, epoch)
-      SELECT k.key, lease_bucket, k.position, lease_number
-      FROM unnest(free_keys, begun, turns) k (key, position, turn) WHERE k.turn IS NULL
+  IF coalesce(cardinality(taken), 0) < cardinality(keys) THEN
+    WITH moved AS (
+      INSERT INTO meter_locks AS l (lock_key, bucket_id, epoch, position)
+      SELECT k.key, lease_bucket, lease_number, k.position FROM unnest(keys, positions) k (key, position)
+      WHERE k.position NOT IN (SELECT unnest(taken))
       ON CONFLICT DO NOTHING RETURNING l.position
-    ) SELECT taken || array_agg(m.position) INTO taken FROM made m;
+    ) SELECT array_agg(m.position) INTO made FROM moved m;
+    taken := taken || made;
   END IF;
 
   IF task.conflict_group <> 'none' THEN
@@ -219,18 +216,21 @@ BEGIN
       task.conflict_group = ANY (superseding), at);
   END IF;
 
-  IF cardinality(taken) < cardinality(begun) OR taken IS NULL OR void IS NOT NULL OR waits IS NOT NULL THEN
-    SELECT array_agg(k.position), array_agg(k.number), array_agg(k.document), array_agg(k.secret),
-      array_agg(k.progress)
-    INTO begun, numbers, documents, secrets, progresses
-    FROM unnest(begun, numbers, documents, secrets, progresses) k (position, number, document, secret, progress)
-    WHERE k.position IN (
-      SELECT unnest(taken) EXCEPT SELECT unnest(waits) EXCEPT SELECT unnest(void));
+  IF busy IS NOT NULL OR waits IS NOT NULL THEN
+    SELECT array_agg(t) INTO taken FROM unnest(taken) t
+    WHERE t NOT IN (SELECT unnest(busy)) AND t NOT IN (SELECT unnest(waits));
   END IF;
-  IF begun IS NOT NULL THEN
+  WITH moved AS (
     UPDATE task_devices d SET command_status = 'SENT', tries = d.tries + 1, error_message = NULL, error_detail = NULL,
       next_attempt_at = NULL, sent_at = at, last_updated = at
-    WHERE d.id = ANY (begun) AND d.command_status = 'PENDING';
+    FROM devices m
+    WHERE d.id = ANY (taken) AND d.command_status = 'PENDING' AND m.device_id = d.device_id
+      AND m.device_id = ANY (device_ids)
+    RETURNING d.id, d.tries, d.progress, m.document, m.sealed
+  )
+  SELECT array_agg(m.id), array_agg(m.tries), array_agg(m.document), array_agg(m.sealed), array_agg(m.progress::text)
+  INTO begun, numbers, documents, secrets, progresses FROM moved m;
+  IF begun IS NOT NULL THEN
     PERFORM metercast_count(lease_bucket, -cardinality(begun), cardinality(begun), 0, 0, 0);
     IF task.conflict_group = ANY (superseding) THEN
       PERFORM metercast_supersede(begun, held.task_id, task.scheduled_at, task.created_at, at);
@@ -249,7 +249,8 @@ BEGIN
   INTO locked, ended, begun, numbers, documents, secrets, progresses
   FROM (
     SELECT k.position, d.command_status AS status, d.tries, d.progress::text AS progress, m.document, m.sealed,
-      m.document IS NOT NULL AND d.command_status = 'SENT' AND d.tries = k.tries + 1 AND l.turn IS NOT NULL AS again
+      m.document IS NOT NULL AND d.command_status = 'SENT' AND d.tries = k.tries + 1
+        AND l.lock_key IS NOT NULL AS again
     FROM unnest(keys, positions, device_ids, tried) k (key, position, device_id, tries)
     JOIN task_devices d ON d.id = k.position
     LEFT JOIN devices m ON m.device_id = k.device_id AND m.device_id = ANY (device_ids)
