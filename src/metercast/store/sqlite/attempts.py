@@ -20,8 +20,7 @@ class SqliteAttempts:
 
     async def begin_attempts(self, lease: Lease, devices: Sequence[OpenDevice]) -> Begun:
         # A meter may change between this read and the write as it may right after: its session has what it had.
-        positions = [device.position for device in devices]
-        meters = await self.database.read(lambda connection: meters_of(connection, positions))
+        meters = await self.database.read(lambda connection: meters_of(connection, devices))
         asked = beginning.Asked.of(devices, meters)
         marked = await self.database.write(lambda connection, now: beginning.begin(connection, now, lease, asked))
         return marked.begun(meters)

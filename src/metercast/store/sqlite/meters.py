@@ -5,31 +5,33 @@ the event loop is busy. The hot path therefore gathers rows in SQL and fetches o
 """
 
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Sequence
 
 import msgspec
 
 from metercast.domain.meter import SealedMeter
-from metercast.store.sqlite.statements import json_array
+from metercast.store.attempts import OpenDevice
 
 # No JSON text holds the separator U+001E as it is.
 _FIND = """
-SELECT json_group_array(json_array(d.id, m.device_id)),
+SELECT json_group_array(j.key),
   group_concat(CAST(m.document AS text), char(30)),
   group_concat(CASE WHEN m.sealed IS NULL THEN '-' ELSE hex(m.sealed) END)
-FROM json_each(?) j JOIN task_devices d ON d.id = j.value JOIN devices m ON m.device_id = d.device_id
+FROM json_each(?) j JOIN devices m ON m.device_id = j.value
 """
 
-_rows = msgspec.json.Decoder(list[tuple[int, str]])
+_integers = msgspec.json.Decoder(list[int])
 
 
-def meters_of(connection: sqlite3.Connection, positions: Collection[int]) -> dict[int, SealedMeter]:
-    """By position, those of `positions` whose meter is registered."""
-    gathered, documents, sealed = connection.execute(_FIND, (json_array(positions),)).fetchone()
+def meters_of(connection: sqlite3.Connection, devices: Sequence[OpenDevice]) -> dict[int, SealedMeter]:
+    """By position, those of `devices` whose meter is registered."""
+    ids = msgspec.json.encode([device.device_id for device in devices]).decode()
+    gathered, documents, sealed = connection.execute(_FIND, (ids,)).fetchone()
     if documents is None:
         return {}
-    parts = zip(_rows.decode(gathered), documents.encode().split(b"\x1e"), sealed.split(","), strict=True)
+    found = (devices[index] for index in _integers.decode(gathered))
+    parts = zip(found, documents.encode().split(b"\x1e"), sealed.split(","), strict=True)
     return {
-        position: SealedMeter(device_id, document, None if secrets == "-" else bytes.fromhex(secrets))
-        for (position, device_id), document, secrets in parts
+        device.position: SealedMeter(device.device_id, document, None if secrets == "-" else bytes.fromhex(secrets))
+        for device, document, secrets in parts
     }
