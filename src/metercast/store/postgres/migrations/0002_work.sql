@@ -143,6 +143,7 @@ DECLARE
   held_by bigint[];
   busy bigint[];
   busy_keys bigint[];
+  ours bigint[];
   made bigint[];
 BEGIN
   SELECT b.task_id, b.first_id, b.last_id INTO held FROM task_buckets b
@@ -188,7 +189,9 @@ BEGIN
   ) THEN
     SELECT array_agg(d.id) INTO busy FROM task_devices d WHERE d.id = ANY (held_by) AND d.command_status = 'SENT';
     IF busy IS NOT NULL THEN
-      SELECT array_agg(t.position), array_agg(t.key) INTO busy, busy_keys
+      SELECT array_agg(t.position), array_agg(t.key), array_agg(t.position) FILTER (
+        WHERE t.bucket_id = lease_bucket AND t.epoch = lease_number AND t.last_position = t.position)
+      INTO busy, busy_keys, ours
       FROM unnest(taken, taken_keys, holders, epochs, held_by) t (position, key, bucket_id, epoch, last_position)
       JOIN task_buckets b ON b.bucket_id = t.bucket_id AND b.lease_epoch = t.epoch
       WHERE b.bucket_id = ANY (ARRAY(SELECT DISTINCT unnest(holders))) AND b.lease_until > at
@@ -245,19 +248,24 @@ BEGIN
     array_agg(o.position) FILTER (WHERE o.document IS NULL OR NOT (o.status = 'PENDING' OR o.again)),
     begun || array_agg(o.position) FILTER (WHERE o.again), numbers || array_agg(o.tries) FILTER (WHERE o.again),
     documents || array_agg(o.document) FILTER (WHERE o.again), secrets || array_agg(o.sealed) FILTER (WHERE o.again),
-    progresses || array_agg(o.progress) FILTER (WHERE o.again)
-  INTO locked, ended, begun, numbers, documents, secrets, progresses
+    progresses || array_agg(o.progress) FILTER (WHERE o.again),
+    array_agg(o.key) FILTER (WHERE o.status = 'SENT' AND o.position NOT IN (SELECT unnest(busy))),
+    array_agg(o.position) FILTER (WHERE o.status = 'SENT' AND o.position NOT IN (SELECT unnest(busy)))
+  INTO locked, ended, begun, numbers, documents, secrets, progresses, busy_keys, taken
   FROM (
-    SELECT k.position, d.command_status AS status, d.tries, d.progress::text AS progress, m.document, m.sealed,
+    SELECT k.key, k.position, d.command_status AS status, d.tries, d.progress::text AS progress, m.document, m.sealed,
       m.document IS NOT NULL AND d.command_status = 'SENT' AND d.tries = k.tries + 1
-        AND l.lock_key IS NOT NULL AS again
+        AND k.position IN (SELECT unnest(ours)) AS again
     FROM unnest(keys, positions, device_ids, tried) k (key, position, device_id, tries)
     JOIN task_devices d ON d.id = k.position
     LEFT JOIN devices m ON m.device_id = k.device_id AND m.device_id = ANY (device_ids)
-    LEFT JOIN meter_locks l ON l.lock_key = k.key AND l.position = k.position AND l.lock_key = ANY (keys)
-      AND l.bucket_id = lease_bucket AND l.epoch = lease_number
-    WHERE d.id = ANY (positions) AND k.position NOT IN (SELECT unnest(begun)) AND k.position NOT IN (SELECT unnest(waits))
+    WHERE d.id = ANY (positions)
+      AND k.position NOT IN (SELECT unnest(begun)) AND k.position NOT IN (SELECT unnest(waits))
   ) o;
+  IF busy_keys IS NOT NULL THEN  -- SENT under an earlier lease, and not begun now: no lock of ours
+    UPDATE meter_locks l SET bucket_id = l.last_bucket_id, epoch = l.last_epoch, position = l.last_position
+    WHERE l.lock_key = ANY (busy_keys) AND l.position = ANY (taken) AND l.last_bucket_id IS NOT NULL;
+  END IF;
 END $$;
 
 -- Records results: see store.attempts.AttemptStore.record_results. Those that differ in nothing but their device are a
