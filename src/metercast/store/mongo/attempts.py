@@ -31,6 +31,7 @@ from metercast.store.mongo.changes import Changes
 from metercast.store.mongo.database import Database, call
 from metercast.store.mongo.held import ROUNDS, Held, read_held
 from metercast.store.mongo.history import Keeping
+from metercast.store.mongo.lookup import by_id
 from metercast.store.mongo.times import find_time, later
 from metercast.store.mongo.types import Document
 
@@ -101,10 +102,7 @@ def busy(lease: Lease) -> StoreUnavailable:
 
 async def meters_of(database: Database, device_ids: Sequence[str]) -> dict[str, SealedMeter]:
     """Those that are registered. One may change right after as well: its session has what it had."""
-    if not device_ids:
-        return {}
-    found = database.devices.find({"_id": {"$in": list(device_ids)}}, {"document": 1, "sealed": 1})
-    found.batch_size(len(device_ids) + 1)
+    found = by_id(database.devices, device_ids, {"document": 1, "sealed": 1})
     return {each["_id"]: SealedMeter(each["_id"], each["document"], each["sealed"]) async for each in found}
 
 

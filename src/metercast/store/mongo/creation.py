@@ -20,12 +20,13 @@ from metercast.store.errors import StoreUnavailable
 from metercast.store.mongo import conflicts, documents, endings, places, sweeping
 from metercast.store.mongo.database import Database, call
 from metercast.store.mongo.history import DUPLICATE_KEY
+from metercast.store.mongo.lookup import by_id
 from metercast.store.mongo.places import Place
 from metercast.store.mongo.times import floor, put_time, set_time
 from metercast.store.mongo.types import Document
 from metercast.store.tasks import CREATE_CHUNK, UNSEALED_SECONDS, Created, NewTask, UnknownDevices
 
-_LOOKED_UP_AT_ONCE = 5000
+_LOOKED_UP_AT_ONCE = 200  # no command is long
 _CHUNK = 5000  # devices, in whole buckets: a few messages to the server
 
 
@@ -209,12 +210,9 @@ class _Creation:
             raise UnknownDevices(unknown[:10], len(unknown))
 
     async def _unknown(self, ids: Sequence[str]) -> list[str]:
-        unknown: list[str] = []
-        for start in range(0, len(ids), _LOOKED_UP_AT_ONCE):
-            cut = list(ids[start : start + _LOOKED_UP_AT_ONCE])
-            known = {each["_id"] async for each in self._database.devices.find({"_id": {"$in": cut}}, {"_id": 1})}
-            unknown += [each for each in cut if each not in known]
-        return unknown
+        found = by_id(self._database.devices, ids, {"_id": 1}, at_once=_LOOKED_UP_AT_ONCE)
+        known = {each["_id"] async for each in found}
+        return [each for each in ids if each not in known]
 
 
 def _status(task: NewTask, now: datetime) -> TaskStatus:

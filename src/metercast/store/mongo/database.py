@@ -28,13 +28,13 @@ Clock = Callable[[], datetime]
 DEFAULT_CONNECTIONS = 8
 _MIGRATION_SECONDS = 3600.0
 
-# What the URL does not say. `timeoutMS` bounds each call, its retries by the driver included.
+# What the URL does not say. `timeoutMS` bounds each command, its retries and the choice of a server included.
 _DEFAULTS: dict[str, Any] = {
     "appname": "metercast",
     "serverselectiontimeoutms": 5000,
     "connecttimeoutms": 5000,
-    "sockettimeoutms": 20_000,
-    "timeoutms": 20_000,
+    "sockettimeoutms": 10_000,
+    "timeoutms": 10_000,
     "waitqueuetimeoutms": 10_000,
 }
 

@@ -10,6 +10,7 @@ from metercast.domain.problem import Conflict, NotFound
 from metercast.domain.states import DeviceStatus
 from metercast.store.devices import MeterWrite
 from metercast.store.mongo.database import Database, call
+from metercast.store.mongo.lookup import by_id
 from metercast.store.mongo.times import get_time, set_time
 from metercast.store.mongo.types import Document
 from metercast.store.pages import Page, decode_cursor, encode_cursor
@@ -56,12 +57,7 @@ class MongoDevices:
 
     @call
     async def find_devices(self, device_ids: Sequence[str]) -> dict[str, StoredMeter]:
-        found: dict[str, StoredMeter] = {}
-        for start in range(0, len(device_ids), _AT_ONCE):
-            ids = list(device_ids[start : start + _AT_ONCE])
-            async for each in self.database.devices.find({"_id": {"$in": ids}}):
-                found[each["_id"]] = stored_meter(each)
-        return found
+        return {each["_id"]: stored_meter(each) async for each in by_id(self.database.devices, device_ids)}
 
     @call
     async def list_registered(self, prefix: str | None, limit: int, cursor: str | None) -> Page[StoredMeter]:

@@ -21,6 +21,7 @@ from metercast.domain.states import DeviceStatus
 from metercast.domain.task import Attempt
 from metercast.domain.words import ErrorWord
 from metercast.store.mongo.database import Database
+from metercast.store.mongo.lookup import by_id
 from metercast.store.mongo.times import find_time, get_time, set_time
 from metercast.store.mongo.types import Document
 from metercast.store.mongo.values import from_bson, to_bson
@@ -105,10 +106,7 @@ class Keeping:
 
 async def values(database: Database, task_id: str, keys: Sequence[str]) -> dict[str, Any]:
     """By key, the results, progress or details with these keys."""
-    if not keys:
-        return {}
-    found = database.history.find({"_id": {"$in": list(keys)}, "taskId": task_id}, {"value": 1})
-    found.batch_size(len(keys) + 1)
+    found = by_id(database.history, keys, {"value": 1}, {"taskId": task_id})
     return {each["_id"]: from_bson(each["value"]) async for each in found}
 
 

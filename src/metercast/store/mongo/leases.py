@@ -12,6 +12,7 @@ from metercast.store.mongo.database import Database, call
 from metercast.store.mongo.documents import sealed, task_header_of
 from metercast.store.mongo.held import dead, lives, living, lost
 from metercast.store.mongo.history import Keeping
+from metercast.store.mongo.lookup import by_id
 from metercast.store.mongo.places import Place
 from metercast.store.mongo.times import find_time, floor, get_time, later
 from metercast.store.mongo.types import Collection, Document
@@ -109,8 +110,7 @@ class MongoLeases:
 
     async def _open_devices(self, devices: Sequence[tuple[int, Document]], now: datetime) -> list[OpenDevice]:
         ids = [device["deviceId"] for _, device in devices]
-        meters = self.database.devices.find({"_id": {"$in": ids}}, {"channel": 1, "maxSessions": 1})
-        meters.batch_size(len(ids) + 1)
+        meters = by_id(self.database.devices, ids, {"channel": 1, "maxSessions": 1})
         channels = {each["_id"]: (each["channel"], each["maxSessions"]) async for each in meters}
         opened = []
         for position, device in devices:

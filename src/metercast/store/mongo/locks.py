@@ -18,6 +18,7 @@ from metercast.store.mongo import places
 from metercast.store.mongo.database import Database
 from metercast.store.mongo.held import lives
 from metercast.store.mongo.history import DUPLICATE_KEY
+from metercast.store.mongo.lookup import by_id
 from metercast.store.mongo.times import LONG_AGO, floor
 from metercast.store.mongo.types import Document
 
@@ -55,8 +56,7 @@ async def _take_over(
     database: Database, lease: Lease, attempts: Mapping[str, int], taken: Collection[str], now: datetime
 ) -> set[str]:
     """Those of `taken` whose lock is dead, or ours already."""
-    found = database.locks.find({"_id": {"$in": list(taken)}}).batch_size(len(taken) + 1)
-    locks = [each async for each in found]
+    locks = [each async for each in by_id(database.locks, list(taken))]
     ours = [each for each in locks if (each["bucket"], each["epoch"]) == (lease.bucket_id, lease.epoch)]
     others = [each for each in locks if each not in ours]
     free = await _dead(database, others, now) if others else []
@@ -70,7 +70,7 @@ async def _take_over(
     if not writes:
         return {each["_id"] for each in ours}
     await database.locks.bulk_write(writes, ordered=False)
-    found = database.locks.find({"_id": {"$in": list(taken)}, **_owned(lease)}, {"_id": 1}).batch_size(len(taken) + 1)
+    found = by_id(database.locks, list(taken), {"_id": 1}, _owned(lease))
     return {each["_id"] async for each in found}
 
 
