@@ -13,11 +13,14 @@ from tests.store.harness import EPOCH
 from tests.store.postgres_harness import PostgresHarness, drop_database, new_database
 
 from metercast.domain.command import ConflictGroup
+from metercast.domain.problem import InvalidField, NotFound
 from metercast.domain.states import TaskStatus
 from metercast.domain.words import ErrorWord
 from metercast.store.errors import StoreInUse, StoreTooNew, StoreUnavailable
+from metercast.store.pages import encode_cursor
 from metercast.store.postgres import PostgresStore
 from metercast.store.postgres.migrations import migrate, migrations
+from metercast.store.tasks import DeviceQuery, TaskQuery
 
 FIXED: dict[str, dict[str, str]] = {
     "tasks": {
@@ -373,3 +376,33 @@ async def test_plans_made_on_empty_tables_stay_good_on_large_ones(
     read = "SELECT relname::text, coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) FROM pg_stat_user_tables"
     for table, tuples in await rows(harness.url, read):
         assert tuples < 300_000, table  # some for each of 20,000 changes; a walk for each batch would be a million
+
+
+async def test_what_is_asked_for_with_nul_is_not_there(harness: PostgresHarness) -> None:
+    """PostgreSQL takes none in a text; SQLite and MongoDB just do not find it."""
+    await create(harness, "t", ["a"])
+    store = harness.store
+    for call in (
+        store.get_task("t\0"),
+        store.cancel_task("t\0"),
+        store.list_devices("\0", DeviceQuery(), 10, None),
+        store.get_device_command("t", "a\0"),
+        store.get_device("a\0"),
+        store.delete_device("\0a"),
+    ):
+        with pytest.raises(NotFound):
+            await call
+    assert (await store.list_tasks(TaskQuery(command_id="c\0", device_id="\0"), 10, None)).items == []
+    assert (await store.list_registered("\0", 10, None)).items == []
+    assert await store.find_devices(["a\0", "a"]) == {"a": await store.get_device("a")}
+    after = encode_cursor(TaskQuery(), ["2026-05-08T02:00:00Z", "t\0"])
+    assert (await store.list_tasks(TaskQuery(), 10, after)).items
+    with pytest.raises(InvalidField):  # an instant of no time zone
+        await store.list_tasks(TaskQuery(), 10, encode_cursor(TaskQuery(), ["2026-05-08T02:00:00", "t"]))
+
+
+async def test_prose_with_nul_is_kept_all_the_same(harness: PostgresHarness) -> None:
+    await create(harness, "t", ["a"])
+    bucket = await begun_bucket(harness, "t")
+    await harness.store.record_results(bucket.lease, [failure(bucket, ErrorWord.TYPE_UNMATCHED, detail="a\0b")])
+    assert (await harness.store.get_device_command("t", "a")).error_detail == "a␀b"

@@ -26,6 +26,7 @@ from metercast.store.attempts import (
 )
 from metercast.store.postgres import late
 from metercast.store.postgres.database import Connection, Database
+from metercast.store.postgres.texts import storable
 from metercast.store.postgres.times import later
 from metercast.store.sql.rows import json_or_none, json_text
 
@@ -142,7 +143,7 @@ class PostgresAttempts:
             [each.tries for each in alike],
             [each.status for each in alike],
             [each.error for each in alike],
-            [_text(each.detail) for each in alike],
+            [storable(each.detail) for each in alike],
             [each.how for each in alike],
             [each.used for each in alike],
             [each.association_failures for each in alike],
@@ -165,7 +166,7 @@ class PostgresAttempts:
             lowest, highest = _bounds(positions)
             outside = held is not None and lowest is not None and not held[1] <= lowest <= highest <= held[2]
             _check(lease, None if held is None else _OUTSIDE if outside else held[0])
-            arguments = (lease.bucket_id, now, list(positions), error, _text(detail))
+            arguments = (lease.bucket_id, now, list(positions), error, storable(detail))
             refused = await connection.fetchval(_REFUSE, *arguments)
             return [Transition(held[0], device_id, DeviceStatus.FAILED, error) for device_id in refused or ()]
 
@@ -207,8 +208,3 @@ def _check(lease: Lease, status: str | None) -> None:
 
 def _next_at(alike: _Alike, now: datetime) -> datetime | None:
     return later(now, alike.delay_seconds) if alike.status is DeviceStatus.PENDING and alike.delay_seconds else None
-
-
-def _text(text: str | None) -> str | None:
-    """PostgreSQL's text holds everything but NUL."""
-    return text.replace("\0", "\N{SYMBOL FOR NULL}") if text and "\0" in text else text

@@ -9,6 +9,7 @@ from metercast.domain.problem import Conflict, NotFound
 from metercast.store.devices import MeterWrite
 from metercast.store.pages import Page, decode_cursor, encode_cursor
 from metercast.store.postgres.database import Connection, Database
+from metercast.store.postgres.texts import findable
 
 SELECT_METERS = "SELECT device_id, document, sealed, channel, max_sessions, created_at, updated_at FROM devices"
 
@@ -56,22 +57,28 @@ class PostgresDevices:
         return found[device_id]
 
     async def find_devices(self, device_ids: Sequence[str]) -> dict[str, StoredMeter]:
-        rows = await self.database.rows(f"{SELECT_METERS} WHERE device_id = ANY ($1::varchar[])", list(device_ids))
+        rows = await self.database.rows(
+            f"{SELECT_METERS} WHERE device_id = ANY ($1::varchar[])", [findable(each) for each in device_ids]
+        )
         return {row[0]: stored_meter(row) for row in rows}
 
     async def list_registered(self, prefix: str | None, limit: int, cursor: str | None) -> Page[StoredMeter]:
         query = ["devices", prefix]
-        after = "" if cursor is None else decode_cursor(query, cursor, tuple[str])[0]
+        after = "" if cursor is None else findable(decode_cursor(query, cursor, tuple[str])[0])
+        first = findable(prefix or "")
         rows = await self.database.rows(
             f"{SELECT_METERS} WHERE device_id > $1 AND device_id >= $2 AND device_id < $3 ORDER BY device_id LIMIT $4",
-            after, prefix or "", (prefix or "") + chr(0x10FFFF), limit + 1,
+            after, first, first + chr(0x10FFFF), limit + 1,
         )  # fmt: skip
         items = [stored_meter(row) for row in rows[:limit]]
         return Page(items, encode_cursor(query, [items[-1].device_id]) if len(rows) > limit else None)
 
     async def delete_device(self, device_id: str) -> None:
         async def work(connection: Connection, now: datetime) -> None:
-            if await connection.fetchrow("DELETE FROM devices WHERE device_id = $1 RETURNING 1", device_id) is None:
+            if (
+                await connection.fetchrow("DELETE FROM devices WHERE device_id = $1 RETURNING 1", findable(device_id))
+                is None
+            ):
                 raise NotFound(f"no device {device_id!r}")
             task = await connection.fetchrow(_OPEN_TASK, device_id)
             if task is not None:

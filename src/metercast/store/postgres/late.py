@@ -7,6 +7,7 @@ from metercast.domain.task import Counts, corrected_state
 from metercast.domain.words import CORRECTABLE
 from metercast.store.attempts import Result, Transition
 from metercast.store.postgres.database import Connection
+from metercast.store.postgres.texts import storable
 from metercast.store.sql.rows import json_text
 
 _WORDS = sorted(word.value for word in CORRECTABLE)
@@ -52,8 +53,9 @@ async def record(connection: Connection, now: datetime, task_id: str, result: Re
     bucket = await connection.fetchval(_BUCKET, task_id, result.position)
     if task is None or bucket is None:
         return None
-    detail = None if result.detail is None else result.detail.replace("\0", "\N{SYMBOL FOR NULL}")
-    await connection.execute(_KEEP, result.position, result.tries, now, result.error, detail, task_id, result.device_id)
+    await connection.execute(
+        _KEEP, result.position, result.tries, now, result.error, storable(result.detail), task_id, result.device_id
+    )
     if result.status is not DeviceStatus.SUCCESS:
         return None
     found = (result.position, task_id, result.device_id, result.tries)

@@ -12,6 +12,7 @@ from metercast.domain.task import DeviceCommand, DeviceCommandDetail, Task
 from metercast.domain.words import ErrorWord
 from metercast.store.pages import Page, decode_cursor, encode_cursor
 from metercast.store.postgres.database import Connection, Database
+from metercast.store.postgres.texts import findable
 from metercast.store.sql.buckets import bucket_ranges, whole_buckets
 from metercast.store.sql.rows import detail_of, device_of, task_of
 from metercast.store.tasks import DeviceQuery, ErrorCount, TaskQuery
@@ -76,6 +77,7 @@ SELECT convert_to(string_agg(device, ','), 'UTF8') FROM (
 ) devices
 """
 
+_Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 _Position = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
@@ -85,13 +87,13 @@ class PostgresQueries:
     database: Database
 
     async def get_task(self, task_id: str) -> Task:
-        return _required(task_id, await self.database.call(_TASK, task_id))
+        return _required(task_id, await self.database.call(_TASK, findable(task_id)))
 
     async def list_tasks(self, query: TaskQuery, limit: int, cursor: str | None) -> Page[Task]:
         conditions, parameters = _conditions(query)
         if cursor is not None:
-            created_at, task_id = decode_cursor(query, cursor, tuple[datetime, str])
-            parameters += [created_at, task_id]
+            created_at, task_id = decode_cursor(query, cursor, tuple[_Instant, str])
+            parameters += [created_at, findable(task_id)]
             conditions.append(f"(t.created_at, t.task_id) < (${len(parameters) - 1}, ${len(parameters)})")
         where = "".join(f" AND {condition}" for condition in conditions)
         statement = f"{_TASKS}{where} ORDER BY t.created_at DESC, t.task_id DESC LIMIT ${len(parameters) + 1}"
@@ -135,7 +137,7 @@ class PostgresQueries:
 
     async def get_device_command(self, task_id: str, device_id: str) -> DeviceCommandDetail:
         async def work(connection: Connection) -> DeviceCommandDetail:
-            row = await connection.fetchrow(_DETAIL, task_id, device_id)
+            row = await connection.fetchrow(_DETAIL, findable(task_id), findable(device_id))
             if row is None:
                 raise NotFound(f"no device {device_id!r} in task {task_id!r}")
             kept = await connection.fetch(_ATTEMPTS, row[8])
@@ -152,7 +154,7 @@ class PostgresQueries:
 
     async def _range(self, task_id: str) -> tuple[int, int, int]:
         """The id of its first device, their number, and how many are in a bucket. Raises NotFound."""
-        row = await self.database.call(_RANGE, task_id)
+        row = await self.database.call(_RANGE, findable(task_id))
         if row is None:
             raise NotFound(f"no task {task_id!r}")
         first, total, bucket_size = row
@@ -160,13 +162,13 @@ class PostgresQueries:
 
 
 async def find_task(connection: Connection, task_id: str) -> Task | None:
-    row = await connection.fetchrow(_TASK, task_id)
+    row = await connection.fetchrow(_TASK, findable(task_id))
     return None if row is None else task_of(row, _as_it_is)
 
 
 async def require_task(connection: Connection, task_id: str) -> Task:
     """Raises NotFound."""
-    return _required(task_id, await connection.fetchrow(_TASK, task_id))
+    return _required(task_id, await connection.fetchrow(_TASK, findable(task_id)))
 
 
 def _required(task_id: str, row: Sequence[Any] | None) -> Task:
@@ -187,7 +189,7 @@ def _conditions(query: TaskQuery) -> tuple[list[str], list[Any]]:
     )
     given = [(condition, value) for condition, value in wanted if value is not None]
     conditions = [condition.format(f"${number}") for number, (condition, _) in enumerate(given, 1)]
-    return conditions, [value for _, value in given]
+    return conditions, [findable(value) if isinstance(value, str) else value for _, value in given]
 
 
 def _as_it_is(instant: datetime) -> datetime:

@@ -11,6 +11,7 @@ from metercast.store.postgres.creating import Creator
 from metercast.store.postgres.database import Connection, Database
 from metercast.store.postgres.queries import PostgresQueries, find_task, require_task
 from metercast.store.postgres.sweep import Sweeper
+from metercast.store.postgres.texts import findable
 from metercast.store.tasks import Created, NewTask
 
 # Whatever moves a task has its header locked first, then its buckets in their order.
@@ -154,7 +155,7 @@ class PostgresTasks(PostgresQueries):
 
 async def _move(connection: Connection, now: datetime, task_id: str, event: TaskEvent) -> None:
     """One guarded write; raises NotFound or IllegalTransition."""
-    status = await connection.fetchval(_LOCK, task_id)
+    status = await connection.fetchval(_LOCK, findable(task_id))
     if status is None:
         raise NotFound(f"no task {task_id!r}")
     await connection.execute(_SET_STATUS, task_id, task_after(TaskStatus(status), event), now)
