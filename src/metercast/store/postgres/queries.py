@@ -20,21 +20,20 @@ from metercast.store.tasks import DeviceQuery, ErrorCount, TaskQuery
 # Devices of a stream that are read at a time.
 _PIECE = 4000
 
-# Live counts are the sum over the buckets; a final task has them frozen in its header.
+# Live counts are the sum over the buckets; a final task has them frozen in its header. `{}` says which tasks.
 _TASKS = """
 SELECT t.task_id, t.command_id, t.command_type, t.command_params::text, t.scheduled_at, t.status, t.created_at,
   t.updated_at, t.expires_at, t.priority, t.requested_by, t.parent_task_id, t.retry::text, t.outcome, t.total,
   live.pending, live.sent, coalesce(live.success, t.success), coalesce(live.failed, t.failed),
   coalesce(live.cancelled, t.cancelled)
-FROM tasks t
-LEFT JOIN LATERAL (
+FROM (SELECT * FROM tasks WHERE unsealed_until IS NULL{}) t, LATERAL (
   SELECT sum(b.pending) AS pending, sum(b.sent) AS sent, sum(b.success) AS success, sum(b.failed) AS failed,
     sum(b.cancelled) AS cancelled
-  FROM task_buckets b WHERE b.task_id = t.task_id
-) live ON t.outcome IS NULL
-WHERE t.unsealed_until IS NULL
+  FROM task_buckets b WHERE b.task_id = t.task_id AND t.outcome IS NULL
+) live
 """
-_TASK = f"{_TASKS} AND t.task_id = $1"
+_TASK = _TASKS.format(" AND task_id = $1")
+_NEWEST_FIRST = " ORDER BY created_at DESC, task_id DESC"
 
 _DEVICES = """
 SELECT d.device_id, d.command_status, d.error_message, d.last_updated, d.tries, d.how, d.error_detail,
@@ -94,9 +93,10 @@ class PostgresQueries:
         if cursor is not None:
             created_at, task_id = decode_cursor(query, cursor, tuple[_Instant, str])
             parameters += [created_at, findable(task_id)]
-            conditions.append(f"(t.created_at, t.task_id) < (${len(parameters) - 1}, ${len(parameters)})")
+            conditions.append(f"(created_at, task_id) < (${len(parameters) - 1}, ${len(parameters)})")
         where = "".join(f" AND {condition}" for condition in conditions)
-        statement = f"{_TASKS}{where} ORDER BY t.created_at DESC, t.task_id DESC LIMIT ${len(parameters) + 1}"
+        where += f"{_NEWEST_FIRST} LIMIT ${len(parameters) + 1}"
+        statement = _TASKS.format(where) + _NEWEST_FIRST
         rows = await self.database.rows(statement, *parameters, limit + 1)
         items = [task_of(row, _as_it_is) for row in rows[:limit]]
         if len(rows) <= limit:
@@ -179,13 +179,13 @@ def _required(task_id: str, row: Sequence[Any] | None) -> Task:
 
 def _conditions(query: TaskQuery) -> tuple[list[str], list[Any]]:
     wanted = (
-        ("t.command_id = {}", query.command_id),
+        ("command_id = {}", query.command_id),
         # Found first, for a planner that can't know how few they are.
-        ("t.task_id = ANY (ARRAY(SELECT d.task_id FROM task_devices d WHERE d.device_id = {}))", query.device_id),
-        ("t.status = {}", query.status),
-        ("t.command_type = {}", query.command_type),
-        ("t.created_at >= {}", query.created_from),
-        ("t.created_at < {}", query.created_to),
+        ("task_id = ANY (ARRAY(SELECT d.task_id FROM task_devices d WHERE d.device_id = {}))", query.device_id),
+        ("status = {}", query.status),
+        ("command_type = {}", query.command_type),
+        ("created_at >= {}", query.created_from),
+        ("created_at < {}", query.created_to),
     )
     given = [(condition, value) for condition, value in wanted if value is not None]
     conditions = [condition.format(f"${number}") for number, (condition, _) in enumerate(given, 1)]

@@ -8,12 +8,11 @@ SELECT t.command_type, (t.scheduled_at AT TIME ZONE 'UTC')::date AS day, count(*
   sum(coalesce(live.cancelled, t.cancelled)) AS cancelled,
   sum(coalesce(live.success, t.success))::float8
     / nullif(sum(coalesce(live.success, t.success) + coalesce(live.failed, t.failed)), 0)::float8 AS success_rate
-FROM tasks t
-LEFT JOIN LATERAL (
+FROM tasks t, LATERAL (
   SELECT sum(b.pending)::integer AS pending, sum(b.sent)::integer AS sent, sum(b.success)::integer AS success, sum(b.failed)::integer AS failed,
     sum(b.cancelled)::integer AS cancelled
-  FROM task_buckets b WHERE b.task_id = t.task_id
-) live ON t.outcome IS NULL
+  FROM task_buckets b WHERE b.task_id = t.task_id AND t.outcome IS NULL
+) live
 WHERE t.unsealed_until IS NULL
 GROUP BY 1, 2;
 
