@@ -431,9 +431,15 @@ class Sent(CommandListener):
     def failed(self, event: CommandFailedEvent) -> None: ...
 
 
-@pytest.mark.parametrize("group", [ConflictGroup.NONE, ConflictGroup.RELAY])
-@pytest.mark.parametrize("count", [500, 1000])
-@pytest.mark.parametrize("ends", ["well", "in every way"])
+@pytest.mark.parametrize(
+    ("count", "group", "ends"),
+    [
+        (500, ConflictGroup.NONE, "well"),
+        (500, ConflictGroup.RELAY, "in every way"),
+        (1000, ConflictGroup.NONE, "well"),
+        (1000, ConflictGroup.RELAY, "in every way"),
+    ],
+)
 async def test_a_thousand_transitions_are_at_most_ten_commands(
     mongo: MongoHarness, count: int, group: ConflictGroup, ends: str
 ) -> None:
