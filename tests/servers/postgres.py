@@ -81,6 +81,11 @@ class PostgresServer:
         return self._process.pid
 
     @property
+    def directory(self) -> Path:
+        """All that it has on disk."""
+        return self._parent
+
+    @property
     def log(self) -> str:
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 

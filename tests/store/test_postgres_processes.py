@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -271,19 +272,20 @@ def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
 def test_a_server_ends_with_the_process_that_started_it() -> None:
     script = (
         "import sys, time; from tests.servers.postgres import PostgresServer;"
-        "s = PostgresServer.started(durable=False); print(s.pid, flush=True); time.sleep(60)"
+        "s = PostgresServer.started(durable=False); print(s.pid, s.directory, flush=True); time.sleep(60)"
     )
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
     assert process.stdout is not None
-    pid = int(process.stdout.readline())
+    pid, directory = process.stdout.readline().decode().split()
     process.send_signal(signal.SIGKILL)
     process.wait()
     process.stdout.close()
     deadline = time.monotonic() + 20
     while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
+    shutil.rmtree(directory)
     with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)
+        os.kill(int(pid), 0)
 
 
 def test_its_password_is_on_no_command_line(server: PostgresServer) -> None:
