@@ -25,13 +25,13 @@ from metercast.domain.states import (
 )
 from metercast.domain.words import ErrorWord
 from metercast.store.attempts import Begun, BegunDevice, Lease, OpenDevice, Result, Transition, in_cancelled_task
-from metercast.store.errors import StoreUnavailable
 from metercast.store.mongo import conflicts, history, locks
 from metercast.store.mongo.changes import Changes
 from metercast.store.mongo.database import Database, call
-from metercast.store.mongo.held import ROUNDS, Held, read_held
+from metercast.store.mongo.held import Held, read_held
 from metercast.store.mongo.history import Keeping
 from metercast.store.mongo.lookup import by_id
+from metercast.store.mongo.rounds import Rounds
 from metercast.store.mongo.times import find_time, later
 from metercast.store.mongo.types import Document
 
@@ -56,7 +56,9 @@ class MongoAttempts:
             read_held(self.database, lease, asked), meters_of(self.database, [each.device_id for each in devices])
         )
         locked: dict[str, int] = {}
-        for _ in range(ROUNDS):
+        rounds = Rounds(f"bucket {lease.bucket_id}")
+        while True:
+            await rounds.next()
             begun = await _begin(self.database, held, asked, meters, locked)
             if begun is not None:
                 for each in begun.begun:
@@ -64,11 +66,12 @@ class MongoAttempts:
                 await locks.give_up(self.database, lease, locked)
                 return begun
             held = await read_held(self.database, lease, asked)
-        raise busy(lease)
 
     @call
     async def record_results(self, lease: Lease, results: Sequence[Result]) -> list[Transition]:
-        for _ in range(ROUNDS):
+        rounds = Rounds(f"bucket {lease.bucket_id}")
+        while True:
+            await rounds.next()
             held = await read_held(self.database, lease, {result.position for result in results})
             if not _ENDS_IN.issuperset(result.status for result in results):
                 raise ValueError(f"a session ends in {', '.join(sorted(_ENDS_IN))} only")
@@ -76,13 +79,14 @@ class MongoAttempts:
             if moved is not None:
                 await _let_go(self.database, held, results, moved)
                 return [Transition(held.task_id, each.device_id, each.status, each.error) for each in moved]
-        raise busy(lease)
 
     @call
     async def refuse_devices(
         self, lease: Lease, positions: Sequence[int], error: ErrorWord, detail: str
     ) -> list[Transition]:
-        for _ in range(ROUNDS):
+        rounds = Rounds(f"bucket {lease.bucket_id}")
+        while True:
+            await rounds.next()
             held = await read_held(self.database, lease, positions)
             changes, keeping = held.changes(), Keeping(self.database, held.task_id)
             refused = {each: device for each in positions if (device := held.of(each, _REFUSED_FROM)) is not None}
@@ -93,11 +97,6 @@ class MongoAttempts:
                 if held.group is not ConflictGroup.NONE:
                     await conflicts.forget(self.database, held.task_id, ids)
                 return [Transition(held.task_id, each, DeviceStatus.FAILED, error) for each in ids]
-        raise busy(lease)
-
-
-def busy(lease: Lease) -> StoreUnavailable:
-    return StoreUnavailable(f"bucket {lease.bucket_id} is changed by others all the time")
 
 
 async def meters_of(database: Database, device_ids: Sequence[str]) -> dict[str, SealedMeter]:

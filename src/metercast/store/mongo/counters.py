@@ -3,9 +3,8 @@
 from pymongo.errors import DuplicateKeyError
 
 from metercast.store.counters import CounterExhausted, CounterName
-from metercast.store.errors import StoreUnavailable
 from metercast.store.mongo.database import Database, call
-from metercast.store.mongo.held import ROUNDS
+from metercast.store.mongo.rounds import Rounds
 from metercast.store.mongo.types import Document
 
 _LIMIT = 2**32
@@ -22,14 +21,15 @@ class MongoCounters:
         if count < 1:
             raise ValueError(f"cannot reserve {count} values")
         key = counter_key(name)
-        for _ in range(ROUNDS):
+        rounds = Rounds(f"the counter of {name.device_id}")
+        while True:
+            await rounds.next()
             found = await self.database.counters.find_one({"_id": key})
             first = max(at_least, 1 if found is None else int(found["nextValue"]))
             if first + count > _LIMIT:
                 raise CounterExhausted(f"the invocation counter of {name.device_id} is at {first} of {_LIMIT}")
             if await self._set(key, found, first + count):
                 return first
-        raise StoreUnavailable(f"the counter of {name.device_id} is changed by others all the time")
 
     async def _set(self, key: Document, found: Document | None, next_value: int) -> bool:
         """Whether it was still as `found`. Where the answer is lost, the values are skipped and never given."""

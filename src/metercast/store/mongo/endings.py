@@ -11,11 +11,10 @@ from typing import Any
 from metercast.domain.command import ConflictGroup
 from metercast.domain.states import TaskStatus
 from metercast.domain.task import Counts, Task, corrected_state, final_state
-from metercast.store.errors import StoreUnavailable
 from metercast.store.mongo import documents
 from metercast.store.mongo.database import Database
-from metercast.store.mongo.held import ROUNDS
-from metercast.store.mongo.schema import COUNTS_INDEX
+from metercast.store.mongo.rounds import Rounds
+from metercast.store.mongo.schema import COUNTS_INDEX, DUE_INDEX
 from metercast.store.mongo.times import floor, set_time
 from metercast.store.mongo.types import Document
 
@@ -45,6 +44,7 @@ async def finalise(database: Database, header: Document, counts: Counts, now: da
         await database.buckets.update_many(
             {"taskId": header["taskId"], "dueAt": {"$exists": True}, "counts.pending": 0, "counts.sent": 0},
             {"$unset": {"dueAt": ""}},
+            hint=DUE_INDEX,
         )
     else:
         guard |= {f"counts.{name}": header["counts"][name] for name in _NAMES}
@@ -77,7 +77,9 @@ async def announce_correction(database: Database, task_id: str, now: datetime) -
 async def recount(database: Database, task_id: str, now: datetime, *, sweep: bool = False) -> None:
     """Brings the header of a large task in line with its buckets, where it is final. A sweep also takes away what
     asked for it."""
-    for _ in range(ROUNDS):
+    rounds = Rounds(f"task {task_id}")
+    while True:
+        await rounds.next()
         header = await database.tasks.find_one(documents.sealed(task_id))
         if header is None:
             return
@@ -98,7 +100,6 @@ async def recount(database: Database, task_id: str, now: datetime, *, sweep: boo
         result = await database.tasks.update_one(documents.sealed(task_id) | guard, change)
         if result.matched_count:
             return
-    raise StoreUnavailable(f"task {task_id} is changed by others all the time")
 
 
 async def require_header(database: Database, task_id: str, wanted: dict[str, Any] | None = None) -> Document:

@@ -21,9 +21,6 @@ _HEADER = {
 }  # fmt: skip
 _BUCKET = {"taskId": 1, "lease": 1, "counts": 1, "cancelled": 1}
 
-# Where a call races with others for a bucket again and again, it is tried so often.
-ROUNDS = 50
-
 
 class Order(NamedTuple):
     """Commands of one group on one meter run in this order."""

@@ -10,13 +10,12 @@ from metercast.domain.command import ConflictGroup
 from metercast.domain.states import DeviceStatus, TaskStatus
 from metercast.domain.words import CORRECTABLE
 from metercast.store.attempts import Result, Transition
-from metercast.store.errors import StoreUnavailable
 from metercast.store.mongo import conflicts, documents, endings, places
 from metercast.store.mongo.changes import Changes
 from metercast.store.mongo.database import Database, call
-from metercast.store.mongo.held import ROUNDS
 from metercast.store.mongo.history import Keeping, attempts_of_number
 from metercast.store.mongo.places import Place
+from metercast.store.mongo.rounds import Rounds
 from metercast.store.mongo.times import find_time, set_time
 from metercast.store.mongo.types import Document
 
@@ -37,7 +36,9 @@ class MongoLateResults:
     async def record_late_result(self, task_id: str, result: Result) -> Transition | None:
         if not 0 <= result.position <= _LARGEST_POSITION:
             return None
-        for _ in range(ROUNDS):
+        rounds = Rounds(f"task {task_id}")
+        while True:
+            await rounds.next()
             header = await self.database.tasks.find_one(documents.sealed(task_id), _HEADER)
             if header is None:
                 return None
@@ -53,7 +54,6 @@ class MongoLateResults:
             if made:
                 await self._settle(header, result)
                 return Transition(task_id, result.device_id, DeviceStatus.SUCCESS, None)
-        raise StoreUnavailable(f"task {task_id} is changed by others all the time")
 
     async def _read(self, place: Place, position: int) -> Document | None:
         wanted = {"counts": 1, "devices": {"$slice": [position - place.first, 1]}}

@@ -14,6 +14,7 @@ from metercast.store.mongo.held import dead, lives, living, lost
 from metercast.store.mongo.history import Keeping
 from metercast.store.mongo.lookup import by_id
 from metercast.store.mongo.places import Place
+from metercast.store.mongo.schema import DUE_INDEX, SENT_INDEX
 from metercast.store.mongo.times import find_time, floor, get_time, later
 from metercast.store.mongo.types import Collection, Document
 
@@ -51,10 +52,10 @@ class MongoLeases:
         due = which | {"dueAt": {"$lte": floor(now)}} | dead(now)
         sent: Document = {"counts.sent": {"$gt": 0}}
         wanted = {"taskId": 1, "first": 1, "priority": 1, "counts.sent": 1, "dueAt": 1}
-        looks = [due | {"$or": [sent, {"counts.pending": {"$gt": 0}} | runs]}, due | sent]
+        either = due | {"$or": [sent, {"counts.pending": {"$gt": 0}} | runs]}
         found: dict[str, Document] = {}
-        for look in looks:
-            in_order = collection.find(look, wanted).sort(_BY_DUE).limit(limit)
+        for look, index in ((either, DUE_INDEX), (due | sent, SENT_INDEX)):
+            in_order = collection.find(look, wanted).hint(index).sort(_BY_DUE).limit(limit)
             found |= {each["_id"]: each async for each in in_order}
             if len(found) < limit:
                 break  # what is SENT was not cut off

@@ -142,6 +142,8 @@ _BY_COUNTS = [(f"counts.{each}", ASCENDING) for each in ("pending", "sent", "suc
 
 # Sums the buckets of a task without reading one of them: see `live_counts`.
 COUNTS_INDEX = "counts"
+# What is due, and what is SENT, without a look at what is neither.
+DUE_INDEX, SENT_INDEX = "due", "sent"
 
 INDEXES: dict[str, list[IndexModel]] = {
     TASKS: [
@@ -158,8 +160,8 @@ INDEXES: dict[str, list[IndexModel]] = {
             name="open_counts",
             partialFilterExpression=_OPEN,
         ),
-        IndexModel([*_BY_DUE, ("status", ASCENDING)], name="due", partialFilterExpression=_DUE),
-        IndexModel(_BY_DUE, name="sent", partialFilterExpression=_SENT),
+        IndexModel([*_BY_DUE, ("status", ASCENDING)], name=DUE_INDEX, partialFilterExpression=_DUE),
+        IndexModel(_BY_DUE, name=SENT_INDEX, partialFilterExpression=_SENT),
         IndexModel("lease.owner", sparse=True),
         IndexModel("updatedAt", name="ended", partialFilterExpression={"open": False}),
         IndexModel("unsealedUntil", sparse=True),
@@ -170,8 +172,8 @@ INDEXES: dict[str, list[IndexModel]] = {
         IndexModel("commandId"),
         IndexModel("devices.deviceId"),
         IndexModel([("taskId", ASCENDING), *_BY_COUNTS], name=COUNTS_INDEX),
-        IndexModel([*_BY_DUE, ("taskId", ASCENDING)], name="due", partialFilterExpression=_DUE),
-        IndexModel(_BY_DUE, name="sent", partialFilterExpression=_SENT),
+        IndexModel([*_BY_DUE, ("taskId", ASCENDING)], name=DUE_INDEX, partialFilterExpression=_DUE),
+        IndexModel(_BY_DUE, name=SENT_INDEX, partialFilterExpression=_SENT),
         IndexModel("lease.owner", sparse=True),
     ],
     HISTORY: [IndexModel([("taskId", ASCENDING), ("deviceId", ASCENDING)])],

@@ -13,14 +13,15 @@ from pymongo import UpdateOne
 from metercast.domain.states import TASK_TRANSITIONS, DeviceStatus, TaskEvent, TaskStatus, states_before, task_after
 from metercast.domain.task import Counts, Task
 from metercast.domain.words import ErrorWord
-from metercast.store.errors import StoreUnavailable
 from metercast.store.mongo import endings, places
 from metercast.store.mongo.changes import Changes
 from metercast.store.mongo.database import Database, call
 from metercast.store.mongo.documents import WITHOUT_DEVICES, counts, sealed
-from metercast.store.mongo.held import ROUNDS, not_cancelled
+from metercast.store.mongo.held import not_cancelled
 from metercast.store.mongo.history import Keeping, whole_details
 from metercast.store.mongo.places import Place
+from metercast.store.mongo.rounds import Rounds
+from metercast.store.mongo.schema import COUNTS_INDEX
 from metercast.store.mongo.times import floor, get_time, set_time
 from metercast.store.mongo.types import Document
 
@@ -43,7 +44,9 @@ class MongoTasks:
 
     @call
     async def cancel_task(self, task_id: str) -> Task:
-        for _ in range(ROUNDS):
+        rounds = Rounds(f"task {task_id}")
+        while True:
+            await rounds.next()
             header = await endings.require_header(self.database, task_id)
             status = task_after(TaskStatus(header["status"]), TaskEvent.CANCEL)
             now = self.database.clock()
@@ -53,8 +56,6 @@ class MongoTasks:
             elif await self._set_status(header, status, now):
                 await self._cancel_buckets(task_id, now)
                 break
-        else:
-            raise _busy(task_id)
         await self._finalise(task_id, now)
         return await endings.require_task(self.database, task_id)
 
@@ -71,12 +72,13 @@ class MongoTasks:
 
     async def _move(self, task_id: str, event: Any) -> Task:
         """One guarded write; raises NotFound or IllegalTransition."""
-        for _ in range(ROUNDS):
+        rounds = Rounds(f"task {task_id}")
+        while True:
+            await rounds.next()
             header, now = await endings.require_header(self.database, task_id), self.database.clock()
             status = task_after(TaskStatus(header["status"]), event(header, now))
             if await self._set_status(header, status, now):
                 return await endings.require_task(self.database, task_id)
-        raise _busy(task_id)
 
     async def _set_status(self, header: Document, status: TaskStatus, now: datetime) -> bool:
         """Whether the task was still as in `header`."""
@@ -109,13 +111,15 @@ class MongoTasks:
         if not header["bucketed"]:
             return await self._expire_bucket(places.whole_task(task_id), now)
         waiting = self.database.buckets.find({"taskId": task_id, "counts.pending": {"$gt": 0}}, {"first": 1})
-        firsts = [each["first"] async for each in waiting]
+        firsts = [each["first"] async for each in waiting.hint(COUNTS_INDEX)]
         ended = [await self._expire_bucket(places.bucket(task_id, first), now) for first in firsts]
         return any(ended)
 
     async def _expire_bucket(self, place: Place, now: datetime) -> bool:
         collection = place.collection(self.database)
-        for _ in range(ROUNDS):
+        rounds = Rounds(f"task {place.task_id}")
+        while True:
+            await rounds.next()
             found = await collection.find_one(place.filter)
             if found is None or found.get("status", TaskStatus.IN_PROGRESS) not in _EXPIRES_FROM:
                 return False
@@ -135,7 +139,6 @@ class MongoTasks:
             await keeping.write()
             if await changes.make(self.database):
                 return True
-        raise _busy(place.task_id)
 
     @call
     async def finalise_ended(self) -> list[Task]:
@@ -156,7 +159,9 @@ class MongoTasks:
 
     async def _finalise(self, task_id: str, now: datetime) -> Task | None:
         """None where it has open devices or is final already."""
-        for _ in range(ROUNDS):
+        rounds = Rounds(f"task {task_id}")
+        while True:
+            await rounds.next()
             header = await self.database.tasks.find_one(sealed(task_id) | {"open": True}, WITHOUT_DEVICES)
             if header is None:
                 return None
@@ -169,7 +174,6 @@ class MongoTasks:
             task = await endings.finalise(self.database, header, live, now)
             if task is not None:
                 return task
-        raise _busy(task_id)
 
     async def _live(self, task_id: str) -> Counts | None:
         return (await endings.live_counts(self.database, [task_id])).get(task_id)
@@ -178,8 +182,8 @@ class MongoTasks:
         """Those that are open. Ends: once cancelled, nothing waits in them any more."""
         while True:
             which = {"taskId": task_id} | _NOT_CANCELLED
-            found = self.database.buckets.find(which, {"first": 1, "counts": 1}).limit(_BUCKETS_AT_ONCE)
-            buckets = [each async for each in found]
+            found = self.database.buckets.find(which, {"first": 1, "counts": 1}).hint(COUNTS_INDEX)
+            buckets = [each async for each in found.limit(_BUCKETS_AT_ONCE)]
             if not buckets:
                 return
             writes = [_cancelling(places.bucket(task_id, each["first"]), each["counts"], now) for each in buckets]
@@ -235,7 +239,3 @@ def _expired(keeping: Keeping, device: Document) -> dict[str, Any]:
     }
     keeping.keep_detail(fields, detail)
     return fields
-
-
-def _busy(task_id: str) -> StoreUnavailable:
-    return StoreUnavailable(f"task {task_id} is changed by others all the time")
