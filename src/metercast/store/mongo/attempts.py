@@ -140,13 +140,7 @@ async def _begin(
         return None
     if void:
         await conflicts.forget(database, held.task_id, [pending[each]["deviceId"] for each in void])
-    again = {
-        each: device
-        for each in asked
-        if (device := held.of(each, _ENDS_FROM)) is not None
-        and device["attempts"] == asked[each].tries + 1
-        and device["deviceId"] in meters
-    }
+    again = await _begun_before(database, held, asked, meters)
     begun = await _handed_over(database, held, begins, meters, 1) + await _handed_over(database, held, again, meters, 0)
     waiting = [each for each, device in able.items() if device["deviceId"] in waits]
     return Begun(
@@ -156,6 +150,22 @@ async def _begin(
         waiting,
         [each for each in asked if each not in able and each not in again],
     )
+
+
+async def _begun_before(
+    database: Database, held: Held, asked: dict[int, OpenDevice], meters: dict[str, SealedMeter]
+) -> dict[int, Document]:
+    """Those that this call has begun already, when its answer was lost: what was begun under this lease has its lock
+    until its result is recorded."""
+    sent = {
+        each: device
+        for each in asked
+        if (device := held.of(each, _ENDS_FROM)) is not None
+        and device["attempts"] == asked[each].tries + 1
+        and device["deviceId"] in meters
+    }
+    ours = await locks.ours(database, held.lease, [device["deviceId"] for device in sent.values()])
+    return {each: device for each, device in sent.items() if device["deviceId"] in ours}
 
 
 async def _handed_over(

@@ -7,7 +7,7 @@ middle of a begin can't wake up and go on, and then the lock changes hands.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from pymongo import UpdateOne
@@ -40,6 +40,11 @@ async def take(database: Database, lease: Lease, attempts: Mapping[str, int], no
     return set(wanted)
 
 
+async def ours(database: Database, lease: Lease, device_ids: Sequence[str]) -> set[str]:
+    """Those of the meters whose lock names this lease. No command where none is asked for."""
+    return {each["_id"] async for each in by_id(database.locks, device_ids, {"_id": 1}, _owned(lease))}
+
+
 async def give_up(database: Database, lease: Lease, attempts: Mapping[str, int]) -> None:
     """Up to the attempt given, by device id. An earlier epoch of this bucket is dead: what it left goes too."""
     if not attempts:
@@ -57,21 +62,20 @@ async def _take_over(
 ) -> set[str]:
     """Those of `taken` whose lock is dead, or ours already."""
     locks = [each async for each in by_id(database.locks, list(taken))]
-    ours = [each for each in locks if (each["bucket"], each["epoch"]) == (lease.bucket_id, lease.epoch)]
-    others = [each for each in locks if each not in ours]
+    own = [each for each in locks if (each["bucket"], each["epoch"]) == (lease.bucket_id, lease.epoch)]
+    others = [each for each in locks if each not in own]
     free = await _dead(database, others, now) if others else []
     writes = [
         UpdateOne(
             {"_id": each["_id"], "bucket": each["bucket"], "epoch": each["epoch"]},
             {"$set": {**_owned(lease), "attempt": attempts[each["_id"]]}},
         )
-        for each in free + [each for each in ours if each["attempt"] != attempts[each["_id"]]]
+        for each in free + [each for each in own if each["attempt"] != attempts[each["_id"]]]
     ]
     if not writes:
-        return {each["_id"] for each in ours}
+        return {each["_id"] for each in own}
     await database.locks.bulk_write(writes, ordered=False)
-    found = by_id(database.locks, list(taken), {"_id": 1}, _owned(lease))
-    return {each["_id"] async for each in found}
+    return await ours(database, lease, list(taken))
 
 
 async def _dead(database: Database, locks: Collection[Document], now: datetime) -> list[Document]:
