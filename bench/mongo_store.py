@@ -108,7 +108,7 @@ def run() -> list[Figure]:
     commands = Commands()
     monitoring.register(commands)
     with tempfile.TemporaryDirectory(prefix="metercast-bench-") as name:
-        server = MongoServer.start(Path(name))
+        server = MongoServer.started(Path(name))
         try:
             return uvloop.run(figures(server.new_database(), commands))
         finally:

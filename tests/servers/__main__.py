@@ -38,7 +38,7 @@ def _started(kind: str) -> "PostgresServer | MongoServer":
         return PostgresServer.started(durable=True)
     from tests.servers.mongodb import MongoServer
 
-    return MongoServer.start()
+    return MongoServer.started()
 
 
 def _run(command: list[str], environ: dict[str, str]) -> int:

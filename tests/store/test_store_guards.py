@@ -210,6 +210,16 @@ async def test_the_result_of_an_older_attempt_changes_nothing(harness: StoreHarn
     assert [(each.device_id, each.status) for each in moved] == [("a", DeviceStatus.SUCCESS)]
 
 
+async def test_of_results_that_contradict_each_other_the_first_counts(harness: StoreHarness) -> None:
+    await create(harness, "t", ["a", "b"])
+    bucket = await begun_bucket(harness, "t")
+    results = [success(bucket, 0), failure(bucket, ErrorWord.METER_BUSY, 0), success(bucket, 0), success(bucket, 1)]
+    moved = await harness.store.record_results(bucket.lease, results)
+    assert {each.device_id: each.status for each in moved} == dict.fromkeys("ab", DeviceStatus.SUCCESS)
+    assert len(moved) == 2
+    await check_counts(harness, "t")
+
+
 async def test_of_a_batch_only_what_may_move_moves(harness: StoreHarness) -> None:
     await create(harness, "t", ["a", "b", "c", "d"])
     bucket = await begun_bucket(harness, "t")

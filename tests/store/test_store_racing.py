@@ -41,19 +41,19 @@ class Race:
             for store in self.stores:
                 group.create_task(self._scheduler(store))
 
-    async def ended(self) -> bool:
-        page = await self.stores[0].list_tasks(TaskQuery(), 1000, None)
-        return all(task.outcome is not None for task in page.items)
+    @property
+    def ended(self) -> bool:
+        return len(self.finalised) >= TASKS
 
     async def _scheduler(self, store: Store) -> None:
-        while not await self.ended():
+        while not self.ended:
             await store.start_due_tasks()
             await store.expire_due()
             self.finalised += await store.finalise_ended()
             await asyncio.sleep(0.005)
 
     async def _worker(self, store: Store, owner: str) -> None:
-        while not await self.ended():
+        while not self.ended:
             due = await store.due_buckets(50)
             if not due:
                 await asyncio.sleep(0.005)

@@ -1,21 +1,23 @@
 from collections.abc import Iterator
 
 import pytest
-from tests.system.stored import PostgresStored, Stored
+from tests.system.stored import MongoStored, PostgresStored, Stored
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", "postgres", "mongodb"])
 def stored(request: pytest.FixtureRequest) -> Iterator[Stored | None]:
-    """A durable server of its own; None: the file in the data directory.
-
-    The MongoDB-wire server of the tests is too slow for thousands of meters: processes on it are killed in the suite of
-    the stores.
-    """
+    """A database of each kind on a durable server of its own; None: the file in the data directory."""
     if request.param == "sqlite":
         yield None
-    else:
+    elif request.param == "postgres":
         from tests.servers.postgres import PostgresServer
 
         postgres = PostgresServer.started(durable=True)
         yield PostgresStored(postgres.url())
         postgres.delete()
+    else:
+        from tests.servers.mongodb import MongoServer
+
+        mongo = MongoServer.started()
+        yield MongoStored(mongo.url("metercast"))
+        mongo.delete()

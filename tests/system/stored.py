@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import asyncpg
+from pymongo import MongoClient
 
 from metercast.store.sqlite.times import to_text
 
@@ -95,3 +96,39 @@ class PostgresStored:
 
     def tasks(self) -> int:
         return int(self.rows(_TASKS)[0][0])
+
+
+class MongoStored:
+    """A task of one bucket is a document of `tasks`; of a larger one the buckets are in `task_buckets`."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._client: MongoClient[dict[str, Any]] = MongoClient(url, tz_aware=True)
+        self._database = self._client.get_default_database()
+
+    def sent(self, since: datetime) -> Counter[str]:
+        found: Counter[str] = Counter()
+        for bucket in self._buckets({"devices.commandStatus": "SENT"}):
+            for device in bucket["devices"]:
+                found[bucket["commandType"]] += device["commandStatus"] == "SENT" and device["sentAt"] > since
+        return +found
+
+    def devices(self, task_id: str) -> list[tuple[str, str, str | None]]:
+        return [
+            (device["deviceId"], device["commandStatus"], device["error"])
+            for bucket in self._buckets({"taskId": task_id})
+            for device in bucket["devices"]
+        ]
+
+    def bucket_counts(self, task_id: str) -> Counted:
+        total: Counter[str] = Counter()
+        for bucket in self._buckets({"taskId": task_id}):
+            total.update(bucket["counts"])
+        return total["pending"], total["sent"], total["success"], total["failed"], total["cancelled"]
+
+    def tasks(self) -> int:
+        return self._database["tasks"].count_documents({})
+
+    def _buckets(self, query: dict[str, Any]) -> list[dict[str, Any]]:
+        small = self._database["tasks"].find(query | {"bucketed": False})
+        return [*small, *self._database["task_buckets"].find(query)]

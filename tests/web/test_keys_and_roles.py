@@ -20,6 +20,7 @@ READ = [
     ("GET", "/devices"),
     ("GET", "/devices/d"),
     ("GET", "/metrics"),
+    ("GET", "/retention"),
 ]
 CHANGE = [
     ("POST", "/tasks"),
@@ -31,7 +32,7 @@ CHANGE = [
     ("DELETE", "/devices/d"),
     ("POST", "/devices/import"),
 ]
-ADMIN = [("GET", "/keys"), ("POST", "/keys"), ("DELETE", "/keys/k")]
+ADMIN = [("GET", "/keys"), ("POST", "/keys"), ("DELETE", "/keys/k"), ("POST", "/retention/delete")]
 OPEN = [("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/schema"), ("GET", "/schema/openapi.json")]
 
 

@@ -190,7 +190,7 @@ class AttemptStore(Protocol):
     async def record_results(self, lease: Lease, results: Sequence[Result]) -> list[Transition]:
         """SENT -> what each result says, locks given up, counts moved; the transitions really made.
 
-        Raises LeaseLost.
+        Of several results for one device the first counts. Raises LeaseLost.
         """
         ...
 

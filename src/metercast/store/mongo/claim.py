@@ -14,7 +14,8 @@ from metercast.store.errors import StoreInUse, StoreUnavailable
 from metercast.store.mongo.clock import DatabaseClock
 from metercast.store.mongo.types import Collection
 
-CLAIM_SECONDS = 10.0
+CLAIM_SECONDS = 15.0
+_RENEWALS = 6  # in that time, so that a few late answers do no harm
 _RETRY_SECONDS = 0.25
 _NAME = "server"
 
@@ -60,11 +61,11 @@ class ServerClaim:
     async def _keep(self) -> None:
         held = True
         while True:
-            await asyncio.sleep(CLAIM_SECONDS / 3 if held else _RETRY_SECONDS)
+            await asyncio.sleep(CLAIM_SECONDS / _RENEWALS if held else _RETRY_SECONDS)
             held = False
             with contextlib.suppress(PyMongoError):
-                await self._clock.measure(self._client)
                 held = await self._renew()
+                await self._clock.measure(self._client)
 
     async def _renew(self) -> bool:
         start = time.monotonic()

@@ -47,7 +47,7 @@ class MongoStore(
     ) -> Self:
         """Makes or migrates the database that `url` names. Without a clock it is the server's.
 
-        `exclusive` claims it for this process, after the end of a dead one's claim, up to ten seconds. Raises
+        `exclusive` claims it for this process, after the end of a dead one's claim, up to fifteen seconds. Raises
         StoreInUse, StoreTooNew or StoreUnavailable.
         """
         return cls(await Database.open(url, clock, exclusive, connections))

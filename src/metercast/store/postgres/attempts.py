@@ -110,6 +110,10 @@ class PostgresAttempts:
 
     async def record_results(self, lease: Lease, results: Sequence[Result]) -> list[Transition]:
         now = self.database.clock()
+        if len({result.position for result in results}) < len(results):
+            results = list({result.position: result for result in reversed(results)}.values())[
+                ::-1
+            ]  # the first of each
         row = await self._record(lease, now, results, cancelled=False)
         if row[0] == TaskStatus.CANCELLED:
             # A task that is cancelled stays so: what its results mean then is known.

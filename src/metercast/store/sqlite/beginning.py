@@ -13,6 +13,7 @@ from metercast.domain.states import DEVICE_TRANSITIONS, DeviceEvent, DeviceStatu
 from metercast.domain.words import ErrorWord
 from metercast.store.attempts import Begun, BegunDevice, Lease, OpenDevice
 from metercast.store.sqlite import conflicts
+from metercast.store.sqlite.database import undo
 from metercast.store.sqlite.holding import Held, move_counts, refuse, require_held
 from metercast.store.sqlite.statements import found, json_array
 from metercast.store.sqlite.times import to_text
@@ -46,10 +47,11 @@ UPDATE task_devices SET command_status = 'SENT', tries = tries + 1, error_messag
 WHERE id IN (SELECT value FROM json_each(?2)) AND command_status = '{_BEGINS_FROM}'
 """
 
-# Whether all of a batch stand as they were asked for: the common case, and the cheap one.
-_ALL_STAND = f"""
-SELECT count(*), count(progress) FROM task_devices
-WHERE id IN (SELECT value FROM json_each(?)) AND command_status = '{_BEGINS_FROM}' AND tries = ?
+# For a batch that stands as it was asked for, in the same attempt, its meters free and its commands new.
+_BEGIN_NEW = f"{_BEGIN} AND tries = ?3 AND progress IS NULL"
+_LOCK_FREE = f"""{_LOCK} WHERE NOT EXISTS (
+  SELECT 1 FROM task_buckets b
+  WHERE b.bucket_id = meter_locks.bucket_id AND b.lease_epoch = meter_locks.epoch AND b.lease_until > ?4)
 """
 
 _integers = msgspec.json.Decoder(list[int])
@@ -98,21 +100,26 @@ def begin(connection: sqlite3.Connection, now: datetime, lease: Lease, asked: As
         return Marked(held.status, {}, {}, [], [], [])
     if held.expires_at <= text:
         return Marked(held.status, {}, {}, [], [], list(asked.tries))
-    if held.group is ConflictGroup.NONE and _all_free(connection, asked, text):
-        connection.execute(_LOCK, (lease.bucket_id, lease.epoch, asked.locks))
-        _mark_sent(connection, held, asked.tries.keys(), asked.positions, text)
+    if held.group is ConflictGroup.NONE and _begin_at_once(connection, held, asked, text):
         (tries,) = {*asked.tries.values()}
         return Marked(held.status, dict.fromkeys(asked.tries, tries + 1), {}, [], [], [])
     return _sort_out(connection, now, held, asked)
 
 
-def _all_free(connection: sqlite3.Connection, asked: Asked, text: str) -> bool:
-    """Whether all of them can begin, in the same attempt, without progress of an earlier one."""
-    attempts = {*asked.tries.values()}
-    if len(attempts) != 1 or len(asked.keys) < len(asked.tries):
+def _begin_at_once(connection: sqlite3.Connection, held: Held, asked: Asked, text: str) -> bool:
+    """The common case, and the cheap one: all of them can begin. Where they can't, nothing is written."""
+    count, attempts = len(asked.tries), {*asked.tries.values()}
+    if len(attempts) != 1 or len(asked.keys) < count:
         return False
-    standing, progress = connection.execute(_ALL_STAND, (asked.positions, *attempts)).fetchone()
-    return standing == len(asked.tries) and not progress and not found(connection, _LOCKED, (asked.locks, text))
+    lock = held.lease.bucket_id, held.lease.epoch, asked.locks, text
+    if (
+        connection.execute(_BEGIN_NEW, (text, asked.positions, *attempts)).rowcount < count
+        or connection.execute(_LOCK_FREE, lock).rowcount < count
+    ):
+        undo(connection)
+        return False
+    move_counts(connection, held, pending=-count, sent=count)
+    return True
 
 
 def _sort_out(connection: sqlite3.Connection, now: datetime, held: Held, asked: Asked) -> Marked:

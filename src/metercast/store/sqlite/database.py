@@ -191,6 +191,11 @@ class _Job:
             connection.execute("ROLLBACK TO job" if self.error else "RELEASE job")
 
 
+def undo(connection: sqlite3.Connection) -> None:
+    """Undoes what the call that is running has written so far, for it to try another way."""
+    connection.execute("ROLLBACK TO job")
+
+
 def _resolve(jobs: list[_Job]) -> None:
     for job in jobs:
         if job.future.done():

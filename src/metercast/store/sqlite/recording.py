@@ -17,6 +17,7 @@ from metercast.domain.meter import lock_key
 from metercast.domain.states import DEVICE_TRANSITIONS, DeviceEvent, DeviceStatus, TaskStatus, states_before
 from metercast.store.attempts import Lease, Result, in_cancelled_task
 from metercast.store.sqlite import conflicts
+from metercast.store.sqlite.database import undo
 from metercast.store.sqlite.holding import move_counts, require_held
 from metercast.store.sqlite.statements import found, json_array
 from metercast.store.sqlite.times import later, to_text
@@ -91,46 +92,49 @@ def record(
     if held.status is TaskStatus.CANCELLED:
         groups = prepare([in_cancelled_task(result) for same in groups for result in same.results])
     text = to_text(now)
-    moved: list[Result] = []
+    if not all(_end(connection, now, text, same) for same in groups):
+        undo(connection)
+        groups = [ended for same in groups if (ended := _end_some(connection, now, text, same)) is not None]
     statuses: Counter[DeviceStatus] = Counter()
     for same in groups:
-        ended = _record_alike(connection, now, text, same)
-        if ended is None:
-            continue
-        _keep_details(connection, text, ended)
-        connection.execute(_UNLOCK, (ended.keys, lease.bucket_id, lease.epoch))
-        status = ended.results[0].status
+        _keep_details(connection, text, same)
+        connection.execute(_UNLOCK, (same.keys, lease.bucket_id, lease.epoch))
+        status = same.results[0].status
         if held.group is not ConflictGroup.NONE and status is not DeviceStatus.PENDING:
-            conflicts.forget(connection, [each.position for each in ended.results])
-        statuses[status] += len(ended.results)
-        moved += ended.results
+            conflicts.forget(connection, [each.position for each in same.results])
+        statuses[status] += len(same.results)
     move_counts(
         connection,
         held,
         pending=statuses[DeviceStatus.PENDING],
-        sent=-len(moved),
+        sent=-statuses.total(),
         success=statuses[DeviceStatus.SUCCESS],
         failed=statuses[DeviceStatus.FAILED],
         cancelled=statuses[DeviceStatus.CANCELLED],
     )
-    return held.task_id, moved
+    return held.task_id, [result for same in groups for result in same.results]
 
 
-def _record_alike(connection: sqlite3.Connection, now: datetime, text: str, same: Alike) -> Alike | None:
-    """Those of `same` that were SENT in the attempt they name."""
+def _end(connection: sqlite3.Connection, now: datetime, text: str, same: Alike) -> bool:
+    """Whether all of them moved: whether they were SENT in the attempt they name."""
     r = same.results[0]
-    ending = found(connection, _ENDING, (same.positions, r.tries))
-    if not ending:
-        return None
-    if len(ending) < len(same.results):
-        ids = set(ending)
-        same = Alike.of([each for each in same.results if each.position in ids])
     next_at = later(now, r.delay_seconds) if r.status is DeviceStatus.PENDING and r.delay_seconds else None
-    connection.execute(_RECORD, (
+    moved = connection.execute(_RECORD, (
         same.positions, r.status, r.error, r.detail, r.how, r.used, r.association_failures, r.verify_first,
         next_at, 0 if r.count_try else 1, text, r.tries,
-    ))  # fmt: skip
-    return same
+    )).rowcount  # fmt: skip
+    return moved == len(same.results)
+
+
+def _end_some(connection: sqlite3.Connection, now: datetime, text: str, same: Alike) -> Alike | None:
+    """Those of `same` that moved."""
+    ending = set(found(connection, _ENDING, (same.positions, same.results[0].tries)))
+    results = {each.position: each for each in same.results if each.position in ending}
+    if not results:
+        return None
+    ended = Alike.of(list(results.values()))
+    _end(connection, now, text, ended)
+    return ended
 
 
 def _keep_details(connection: sqlite3.Connection, text: str, same: Alike) -> None:
