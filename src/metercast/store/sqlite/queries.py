@@ -5,15 +5,14 @@ from typing import Annotated, Any
 
 import msgspec
 
-from metercast.domain.outcome import How
 from metercast.domain.problem import NotFound
-from metercast.domain.retry import RetryPolicy
-from metercast.domain.states import DeviceStatus, TaskStatus
-from metercast.domain.task import Attempt, Counts, DeviceCommand, DeviceCommandDetail, Task, TaskOutcome
+from metercast.domain.states import DeviceStatus
+from metercast.domain.task import DeviceCommand, DeviceCommandDetail, Task
 from metercast.domain.words import ErrorWord
 from metercast.store.pages import Page, decode_cursor, encode_cursor
+from metercast.store.sql.rows import detail_of, device_of, task_of
 from metercast.store.sqlite.database import Database
-from metercast.store.sqlite.times import from_text, optional, to_text
+from metercast.store.sqlite.times import from_text, to_text
 from metercast.store.tasks import DeviceQuery, ErrorCount, TaskQuery
 
 # A final task has its counts frozen in its header.
@@ -107,7 +106,7 @@ class SqliteQueries:
             return connection.execute(statement, (*parameters, after, limit + 1)).fetchall()
 
         rows = await self.database.read(work)
-        items = [_device(row) for row in rows[:limit]]
+        items = [device_of(row, from_text) for row in rows[:limit]]
         return Page(items, encode_cursor(asked, [rows[limit - 1][8]]) if len(rows) > limit else None)
 
     async def get_device_command(self, task_id: str, device_id: str) -> DeviceCommandDetail:
@@ -115,7 +114,11 @@ class SqliteQueries:
             row = connection.execute(_DETAIL, (device_id, task_id)).fetchone()
             if row is None:
                 raise NotFound(f"no device {device_id!r} in task {task_id!r}")
-            return _detail(task_id, row, connection.execute(_ATTEMPTS, (row[8],)).fetchall())
+            kept = connection.execute(_ATTEMPTS, (row[8],)).fetchall()
+            *_, sent_at, result, command_type = row
+            return detail_of(
+                row, kept, from_text, task_id=task_id, command_type=command_type, sent_at=sent_at, result=result
+            )
 
         return await self.database.read(work)
 
@@ -161,67 +164,6 @@ def _conditions(query: TaskQuery) -> tuple[list[str], list[Any]]:
 
 
 def _task(connection: sqlite3.Connection, row: tuple[Any, ...]) -> Task:
-    outcome, total, *counts = row[13:]
-    if outcome is None:
-        counts = connection.execute(_LIVE_COUNTS, (row[0],)).fetchone()
-    return Task(
-        task_id=row[0],
-        command_id=row[1],
-        command_type=row[2],
-        command_params=None if row[3] is None else msgspec.json.decode(row[3]),
-        scheduled_at=from_text(row[4]),
-        status=TaskStatus(row[5]),
-        created_at=from_text(row[6]),
-        updated_at=from_text(row[7]),
-        expires_at=from_text(row[8]),
-        priority=row[9],
-        requested_by=row[10],
-        parent_task_id=row[11],
-        retry=msgspec.json.decode(row[12], type=RetryPolicy),
-        outcome=None if outcome is None else TaskOutcome(outcome),
-        counts=Counts(total, *counts),
-    )
-
-
-def _device(row: tuple[Any, ...]) -> DeviceCommand:
-    return DeviceCommand(**_device_fields(row))
-
-
-def _device_fields(row: tuple[Any, ...]) -> dict[str, Any]:
-    return {
-        "device_id": row[0],
-        "command_status": DeviceStatus(row[1]),
-        "error": None if row[2] is None else ErrorWord(row[2]),
-        "last_updated": from_text(row[3]),
-        "attempts": row[4],
-        "how": None if row[5] is None else How(row[5]),
-        "error_detail": row[6],
-        "next_attempt_at": optional(row[7]),
-    }
-
-
-def _detail(task_id: str, row: tuple[Any, ...], kept: list[tuple[Any, ...]]) -> DeviceCommandDetail:
-    attempts = [
-        Attempt(
-            attempt=number,
-            started_at=from_text(started_at or ended_at),
-            ended_at=from_text(ended_at),
-            error=None if word is None else ErrorWord(word),
-            error_detail=detail,
-            late=bool(late),
-        )
-        for number, started_at, ended_at, word, detail, late in kept
-    ]
-    fields, sent_at, result, command_type = _device_fields(row), row[9], row[10], row[11]
-    status: DeviceStatus = fields["command_status"]
-    decided = any(attempt.attempt == row[4] for attempt in attempts)
-    if status in (DeviceStatus.SENT, DeviceStatus.SUCCESS) and sent_at is not None and not decided:
-        ended_at = fields["last_updated"] if status is DeviceStatus.SUCCESS else None
-        attempts.append(Attempt(attempt=row[4], started_at=from_text(sent_at), ended_at=ended_at))
-    return DeviceCommandDetail(
-        **fields,
-        task_id=task_id,
-        command_type=command_type,
-        attempts_made=attempts,
-        result=None if result is None else msgspec.json.decode(result),
-    )
+    if row[13] is None:
+        row = (*row[:15], *connection.execute(_LIVE_COUNTS, (row[0],)).fetchone())
+    return task_of(row, from_text)
