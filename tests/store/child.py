@@ -19,7 +19,7 @@ from metercast.domain.words import ErrorWord
 from metercast.store.attempts import BegunDevice, LeasedBucket, Result
 from metercast.store.contract import Store
 from metercast.store.counters import CounterName
-from metercast.store.tasks import CREATE_CHUNK, NewTask
+from metercast.store.tasks import NewTask
 
 METERS = [f"m{number:02d}" for number in range(30)]
 GROUPS = [ConflictGroup.NONE, ConflictGroup.CLOCK, ConflictGroup.RELAY]
@@ -30,15 +30,17 @@ def tell(*words: object) -> None:
     print(*words, flush=True)
 
 
-async def open_store(opener: str, address: str) -> Store:
-    module, _, function = opener.partition(":")
-    store: Store = await getattr(importlib.import_module(module), function)(address)
-    return store
+async def open_store(opener: str, address: str) -> tuple[Store, int]:
+    """The store, and how many devices it writes at a time."""
+    name, _, function = opener.partition(":")
+    module = importlib.import_module(name)
+    return await getattr(module, function)(address), module.CREATE_CHUNK
 
 
 class Worker:
-    def __init__(self, store: Store, seed: str) -> None:
+    def __init__(self, store: Store, chunk: int, seed: str) -> None:
         self._store = store
+        self._large = 2 * chunk
         self._random = random.Random(seed)
         self._seed = seed
         self._made = 0
@@ -83,8 +85,8 @@ class Worker:
 
     async def _create_large(self) -> None:
         task = self._task(500)
-        await self._store.create_task(task, Spool(2 * CREATE_CHUNK, prefix="x"), allow_unknown=True)
-        tell("large", task.task_id, 2 * CREATE_CHUNK)
+        await self._store.create_task(task, Spool(self._large, prefix="x"), allow_unknown=True)
+        tell("large", task.task_id, self._large)
         await self._store.cancel_task(task.task_id)
         tell("cancelled", task.task_id)
 
@@ -123,9 +125,9 @@ class Worker:
 
 
 async def main(opener: str, address: str, seed: str) -> None:
-    store = await open_store(opener, address)
+    store, chunk = await open_store(opener, address)
     tell("ready")
-    await Worker(store, seed).run()
+    await Worker(store, chunk, seed).run()
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from metercast.domain.words import ErrorWord
 from metercast.store.attempts import Begun, LeasedBucket, LeaseLost
 from metercast.store.counters import CounterName
 from metercast.store.keys import Role
-from metercast.store.tasks import CREATE_CHUNK, UNSEALED_SECONDS, DeviceQuery, TaskQuery
+from metercast.store.tasks import UNSEALED_SECONDS, DeviceQuery, TaskQuery
 
 
 @dataclass
@@ -245,12 +245,12 @@ async def no_value_twice(m: Moment) -> None:
 
 
 async def create_large(m: Moment) -> Any:
-    spool = Spool(CREATE_CHUNK + 1, prefix=m.name)
+    spool = Spool(m.harness.create_chunk + 1, prefix=m.name)
     return await m.harness.store.create_task(new_task(m.name, bucket_size=500), spool, allow_unknown=True)
 
 
 async def large_is_whole(m: Moment) -> None:
-    ids = Spool(CREATE_CHUNK + 1, prefix=m.name).ids()
+    ids = Spool(m.harness.create_chunk + 1, prefix=m.name).ids()
     assert [row["device_id"] for row in await m.harness.raw_devices(m.name)] == ids
     await check_counts(m.harness, m.name)
     m.harness.clock.advance(UNSEALED_SECONDS + 1)

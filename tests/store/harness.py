@@ -30,12 +30,14 @@ class StoreHarness(Protocol):
     """A store on fresh storage, its clock, a restart, and a look at what is really stored.
 
     `proxy` is what the store's connections go through, where the test asked for one; the looks do not go through it.
+    `create_chunk` is how many devices the store writes at a time.
     `child_arguments` say how a process of its own opens the storage: "module:function", and the function's argument.
     """
 
     store: Store
     clock: ManualClock
     proxy: FaultProxy | None
+    create_chunk: int
     child_arguments: tuple[str, str]
 
     async def reopen(self) -> None:

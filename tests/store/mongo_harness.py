@@ -20,8 +20,12 @@ OF_TASKS = ("tasks", "task_buckets", "task_device_history", "open_commands")
 IMPATIENT = "serverSelectionTimeoutMS=100&connectTimeoutMS=500&timeoutMS=1500&socketTimeoutMS=1500"
 LOOK_AGAIN_SECONDS = 0.02
 
+CREATE_CHUNK = 1000  # smaller than usual: the server of the tests is slow
+
 
 class MongoHarness:
+    create_chunk = CREATE_CHUNK
+
     def __init__(self, url: str, proxy: FaultProxy | None) -> None:
         self.url = url
         self.proxy = proxy
@@ -40,8 +44,13 @@ class MongoHarness:
         if behind_proxy:
             common.MIN_HEARTBEAT_INTERVAL = LOOK_AGAIN_SECONDS
         harness = cls(server.new_database(), proxy)
-        harness.store = await MongoStore.open(harness.store_url, harness.clock)
+        harness.store = await harness.open(harness.store_url)
         return harness
+
+    async def open(self, url: str, exclusive: bool = True) -> MongoStore:
+        store = await MongoStore.open(url, self.clock, exclusive)
+        store.create_chunk = CREATE_CHUNK
+        return store
 
     @property
     def store_url(self) -> str:
@@ -52,10 +61,10 @@ class MongoHarness:
 
     async def reopen(self) -> None:
         await self.store.close()
-        self.store = await MongoStore.open(self.store_url, self.clock)
+        self.store = await self.open(self.store_url)
 
     async def another(self) -> Store | None:
-        other = await MongoStore.open(self.url, self.clock, exclusive=False)
+        other = await self.open(self.url, exclusive=False)
         self._others.append(other)
         return other
 
@@ -121,4 +130,6 @@ async def start_behind_proxy(directory: Path) -> StoreHarness:
 
 
 async def open_in_child(address: str) -> Store:
-    return await MongoStore.open(address, exclusive=False)
+    store = await MongoStore.open(address, exclusive=False)
+    store.create_chunk = CREATE_CHUNK
+    return store

@@ -15,6 +15,7 @@ from tests.store.harness import ManualClock, StoreHarness
 from metercast.store.contract import Store
 from metercast.store.postgres import PostgresStore
 from metercast.store.postgres.times import decode, encode
+from metercast.store.tasks import CREATE_CHUNK
 
 OWN_SERVER = "METERCAST_TEST_POSTGRES_URL"
 CONNECTIONS = 4
@@ -27,6 +28,8 @@ TABLES = ("tasks", "task_buckets", "task_devices", "task_device_attempts", "task
 
 class PostgresHarness:
     """`url` is the database's own; the store's connections may go through a proxy."""
+
+    create_chunk = CREATE_CHUNK
 
     def __init__(self, url: str, proxy: FaultProxy | None, clock: ManualClock) -> None:
         self.url = url

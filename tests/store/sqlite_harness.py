@@ -10,6 +10,7 @@ from tests.store.harness import ManualClock, StoreHarness
 
 from metercast.store.contract import Store
 from metercast.store.sqlite import SqliteStore
+from metercast.store.tasks import CREATE_CHUNK
 
 TASK_COLUMNS = "task_id, command_id, command_type, scheduled_at, status, created_at, updated_at, outcome"
 DEVICE_COLUMNS = "task_id, device_id, command_status, error_message, last_updated"
@@ -18,6 +19,7 @@ TABLES = ("tasks", "task_buckets", "task_devices", "task_device_attempts", "task
 
 class SqliteHarness:
     proxy: FaultProxy | None = None
+    create_chunk = CREATE_CHUNK
 
     def __init__(self, directory: Path, clock: ManualClock, store: SqliteStore) -> None:
         self.path = directory / "metercast.db"

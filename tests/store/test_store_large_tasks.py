@@ -1,7 +1,6 @@
 """Large tasks: written in chunks, whole or not there, from a sequence that is nowhere in memory at once."""
 
 import asyncio
-from typing import Any
 
 import pytest
 from tests.store.fleet import Spool, at, check_counts, meter, new_task, streamed
@@ -10,19 +9,20 @@ from tests.store.harness import StoreHarness
 from metercast.domain.problem import NotFound
 from metercast.domain.states import DeviceStatus, TaskStatus
 from metercast.domain.task import Counts
-from metercast.store.tasks import CREATE_CHUNK, DeviceQuery, UnknownDevices
+from metercast.store.tasks import DeviceQuery, UnknownDevices
 
 
-@pytest.mark.parametrize("count", [CREATE_CHUNK - 1, CREATE_CHUNK, CREATE_CHUNK + 1, 2 * CREATE_CHUNK + 1])
+@pytest.mark.parametrize(("chunks", "more"), [(1, -1), (1, 0), (1, 1), (2, 1)])
 @pytest.mark.parametrize("bucket_size", [500, 333])
 async def test_no_device_is_lost_or_doubled_at_the_edges_of_chunks(
-    harness: StoreHarness, count: int, bucket_size: int
+    harness: StoreHarness, chunks: int, more: int, bucket_size: int
 ) -> None:
+    count = chunks * harness.create_chunk + more
     spool = Spool(count)
     created = await harness.store.create_task(new_task("t", bucket_size=bucket_size), spool, allow_unknown=True)
     assert created.is_new
     assert created.task.counts == Counts(count, count)
-    assert spool.longest <= CREATE_CHUNK
+    assert spool.longest <= harness.create_chunk
     ids = spool.ids()
     assert [row["device_id"] for row in await harness.raw_devices("t")] == ids
     assert [each.device_id for each in await streamed(harness, "t")] == ids
@@ -48,12 +48,12 @@ async def test_a_task_of_100_000_devices_works_to_its_end(harness: StoreHarness)
 
 async def test_a_large_task_is_created_when_it_is_sealed(harness: StoreHarness) -> None:
     """What was due while it was written is due at the sealing; what is due later, then."""
-    spool = Spool(CREATE_CHUNK + 1, at={CREATE_CHUNK: lambda: harness.clock.advance(1)})
+    spool = Spool(harness.create_chunk + 1, at={harness.create_chunk: lambda: harness.clock.advance(1)})
     due = (await harness.store.create_task(new_task("due"), spool, allow_unknown=True)).task
     assert (due.scheduled_at, due.created_at, due.updated_at, due.status) == (
         at(1), at(1), at(1), TaskStatus.IN_PROGRESS,
     )  # fmt: skip
-    spool = Spool(CREATE_CHUNK + 1, at={CREATE_CHUNK: lambda: harness.clock.advance(1)})
+    spool = Spool(harness.create_chunk + 1, at={harness.create_chunk: lambda: harness.clock.advance(1)})
     queued = await harness.store.create_task(new_task("queued", scheduled_at=at(100)), spool, allow_unknown=True)
     assert (queued.task.scheduled_at, queued.task.created_at, queued.task.status) == (at(100), at(2), TaskStatus.QUEUED)
     stored = await harness.raw_task("due")
@@ -62,7 +62,7 @@ async def test_a_large_task_is_created_when_it_is_sealed(harness: StoreHarness) 
 
 
 async def test_a_large_request_repeated_finds_its_task_and_reads_nothing(harness: StoreHarness) -> None:
-    spool = Spool(CREATE_CHUNK + 1)
+    spool = Spool(harness.create_chunk + 1)
     await harness.store.create_task(new_task("t", bucket_size=500), spool, allow_unknown=True)
     before = await harness.raw_rows()
     again = await harness.store.create_task(new_task("t", bucket_size=500), spool, allow_unknown=False)
@@ -72,10 +72,12 @@ async def test_a_large_request_repeated_finds_its_task_and_reads_nothing(harness
     assert await harness.raw_rows() == before
 
 
-@pytest.mark.parametrize("unknown", [[0], [CREATE_CHUNK - 1, CREATE_CHUNK], [2 * CREATE_CHUNK], range(5, 40_000, 100)])
-async def test_unknown_devices_of_any_chunk_create_nothing(harness: StoreHarness, unknown: Any) -> None:
-    spool = Spool(2 * CREATE_CHUNK + 1)
-    missing = [spool.ids(number, number + 1)[0] for number in unknown]
+@pytest.mark.parametrize("unknown", ["first", "across", "last", "many"])
+async def test_unknown_devices_of_any_chunk_create_nothing(harness: StoreHarness, unknown: str) -> None:
+    chunk = harness.create_chunk
+    places = {"first": [0], "across": [chunk - 1, chunk], "last": [2 * chunk], "many": range(5, 2 * chunk, 100)}
+    spool = Spool(2 * chunk + 1)
+    missing = [spool.ids(number, number + 1)[0] for number in places[unknown]]
     known = sorted(set(spool.ids()) - set(missing))
     for start in range(0, len(known), 10_000):
         await harness.store.put_devices([meter(each) for each in known[start : start + 10_000]])
@@ -86,13 +88,13 @@ async def test_unknown_devices_of_any_chunk_create_nothing(harness: StoreHarness
         await harness.store.get_task("t")
     await harness.store.put_devices([meter(each) for each in missing])
     created = await harness.store.create_task(new_task("t", bucket_size=500), spool, allow_unknown=False)
-    assert (created.is_new, created.task.counts.total) == (True, 2 * CREATE_CHUNK + 1)
+    assert (created.is_new, created.task.counts.total) == (True, 2 * chunk + 1)
     await check_counts(harness, "t")
 
 
 async def test_other_calls_go_on_while_a_large_task_is_written(harness: StoreHarness) -> None:
     """Its positions stay its own, whatever is written between its chunks."""
-    spool = Spool(3 * CREATE_CHUNK)
+    spool = Spool(3 * harness.create_chunk)
     large = asyncio.create_task(
         harness.store.create_task(new_task("large", bucket_size=500), spool, allow_unknown=True)
     )

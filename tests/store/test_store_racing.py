@@ -18,7 +18,7 @@ from metercast.store.contract import Store
 from metercast.store.tasks import DeviceQuery, TaskQuery
 
 METERS = [f"m{number:02d}" for number in range(12)]
-TASKS = 12
+TASKS = 6
 
 
 class Race:
@@ -56,7 +56,7 @@ class Race:
         while not self.ended:
             due = await store.due_buckets(50)
             if not due:
-                await asyncio.sleep(0.005)
+                await asyncio.sleep(0.01)
                 continue
             bucket = await store.lease_bucket(self.random.choice(due).bucket_id, owner, 600.0)
             if bucket is not None:

@@ -28,9 +28,8 @@ from metercast.domain.command import ConflictGroup
 from metercast.domain.problem import NotFound
 from metercast.domain.states import TaskStatus
 from metercast.store.errors import StoreUnavailable
-from metercast.store.tasks import CREATE_CHUNK, UNSEALED_SECONDS, DeviceQuery, TaskQuery
+from metercast.store.tasks import UNSEALED_SECONDS, DeviceQuery, TaskQuery
 
-SIZE = 2 * CREATE_CHUNK + 1
 CHANGES: dict[str, Any] = {"bucket_size": 500, "expires_at": at(30), "conflict_group": ConflictGroup.RELAY}
 
 
@@ -40,7 +39,8 @@ class Creation:
     def __init__(self, harness: StoreHarness, task_id: str) -> None:
         self._held = threading.Event()
         self._waits = threading.Event()
-        self.spool = Spool(SIZE, at={SIZE - 1: self._wait})
+        self.size = 2 * harness.create_chunk + 1
+        self.spool = Spool(self.size, at={self.size - 1: self._wait})
         create = harness.store.create_task(new_task(task_id, **CHANGES), self.spool, allow_unknown=True)
         self.call = asyncio.create_task(create)
 
@@ -79,9 +79,10 @@ async def died(harness: StoreHarness, task_id: str = "t") -> None:
     def fail() -> None:
         raise DiskGone
 
+    size = 2 * harness.create_chunk + 1
     with pytest.raises(DiskGone):
         await harness.store.create_task(
-            new_task(task_id, **CHANGES), Spool(SIZE, at={SIZE - 1: fail}), allow_unknown=True
+            new_task(task_id, **CHANGES), Spool(size, at={size - 1: fail}), allow_unknown=True
         )
 
 
@@ -128,7 +129,7 @@ async def test_a_task_that_is_being_created_is_invisible_to_every_call(harness: 
         await check_invisible(harness, "t")
         large.go_on()
         created = await large.call
-    assert created.task.counts.total == SIZE
+    assert created.task.counts.total == large.size
     assert [row["device_id"] for row in await harness.raw_devices("t")] == large.spool.ids()
 
 
@@ -177,15 +178,17 @@ async def test_the_same_task_is_created_by_one_at_a_time(harness: StoreHarness) 
         large.go_on()
         await large.call
     again = await harness.store.create_task(new_task("t"), large.spool, allow_unknown=True)
-    assert (again.is_new, again.task.counts.total) == (False, SIZE)
-    assert len(await harness.raw_devices("t")) == SIZE
+    assert (again.is_new, again.task.counts.total) == (False, large.size)
+    assert len(await harness.raw_devices("t")) == large.size
 
 
-@pytest.mark.parametrize("size", [1, CREATE_CHUNK, CREATE_CHUNK + 1])
-async def test_created_at_once_from_many_sides_it_is_created_once(harness: StoreHarness, size: int) -> None:
+@pytest.mark.parametrize(("chunks", "more"), [(0, 1), (1, 0), (1, 1)])
+async def test_created_at_once_from_many_sides_it_is_created_once(
+    harness: StoreHarness, chunks: int, more: int
+) -> None:
     other = await harness.another()
     stores = [harness.store, harness.store, other or harness.store, other or harness.store]
-    spool = Spool(size)
+    spool = Spool(chunks * harness.create_chunk + more)
     task = new_task("t", bucket_size=500)
     ends = await asyncio.gather(
         *(store.create_task(task, spool, allow_unknown=True) for store in stores), return_exceptions=True
@@ -228,7 +231,7 @@ async def test_cancelled_in_the_middle_it_is_not_there(harness: StoreHarness) ->
 
 
 async def test_the_same_id_can_be_created_over_what_died(harness: StoreHarness) -> None:
-    for size in (3, SIZE):
+    for size in (3, 2 * harness.create_chunk + 1):
         await died(harness)
         spool = Spool(size, prefix="n")
         created = await harness.store.create_task(new_task("t", bucket_size=500), spool, allow_unknown=True)
@@ -254,15 +257,15 @@ async def test_a_creation_that_slept_too_long_writes_nothing_more(harness: Store
 async def test_another_creation_may_take_over_from_one_that_slept(harness: StoreHarness) -> None:
     async with creation(harness) as large:
         harness.clock.advance(UNSEALED_SECONDS + 1)
-        spool = Spool(CREATE_CHUNK + 1, prefix="n")
+        spool = Spool(harness.create_chunk + 1, prefix="n")
         created = await harness.store.create_task(new_task("t", bucket_size=500), spool, allow_unknown=True)
         assert created.is_new
         large.go_on()
         with pytest.raises(StoreUnavailable):
             await large.call
     assert [row["device_id"] for row in await harness.raw_devices("t")] == spool.ids()
-    assert (await harness.store.get_task("t")).counts.total == CREATE_CHUNK + 1
-    assert len([each async for part in harness.store.export_task_devices("t") for each in part]) == CREATE_CHUNK + 1
+    assert (await harness.store.get_task("t")).counts.total == len(spool)
+    assert len([each async for part in harness.store.export_task_devices("t") for each in part]) == len(spool)
 
 
 async def test_it_is_gone_after_a_restart_too(harness: StoreHarness) -> None:

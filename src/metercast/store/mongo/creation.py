@@ -27,11 +27,12 @@ from metercast.store.mongo.types import Document
 from metercast.store.tasks import CREATE_CHUNK, UNSEALED_SECONDS, Created, NewTask, UnknownDevices
 
 _LOOKED_UP_AT_ONCE = 200  # no command is long
-_CHUNK = 5000  # devices, in whole buckets: a few messages to the server
 
 
 class MongoCreation:
-    """Implements the creation of store.tasks.TaskStore."""
+    """Implements the creation of store.tasks.TaskStore. What has more devices than `create_chunk` goes in parts."""
+
+    create_chunk = CREATE_CHUNK
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -44,7 +45,7 @@ class MongoCreation:
             found = await self._found(task)
             if found is not None:
                 return found
-            creation = _Creation(self.database, task, device_ids, allow_unknown)
+            creation = _Creation(self.database, task, device_ids, allow_unknown, self.create_chunk)
             with contextlib.suppress(DuplicateKeyError):  # another call was faster
                 return await creation.run()
 
@@ -65,12 +66,15 @@ class MongoCreation:
 class _Creation:
     """One creation of one task."""
 
-    def __init__(self, database: Database, task: NewTask, device_ids: Sequence[str], allow_unknown: bool) -> None:
+    def __init__(
+        self, database: Database, task: NewTask, device_ids: Sequence[str], allow_unknown: bool, chunk: int
+    ) -> None:
         self._database = database
         self._task = task
         self._device_ids = device_ids
         self._total = len(device_ids)
         self._allow_unknown = allow_unknown
+        self._chunk = chunk
         self._name = uuid.uuid4().hex
         self._one_document = self._total <= task.bucket_size
 
@@ -109,14 +113,15 @@ class _Creation:
 
     async def _fill(self) -> None:
         """The devices, whole buckets at a time. Only looks once an unknown one was found."""
-        size = max(_CHUNK - _CHUNK % self._task.bucket_size, self._task.bucket_size)
-        if self._total <= CREATE_CHUNK and not self._allow_unknown:
+        part = self._chunk // 4  # a few messages to the server
+        size = max(part - part % self._task.bucket_size, self._task.bucket_size)
+        if self._total <= self._chunk and not self._allow_unknown:
             await self._check_known(await self._read(0, self._total))
         unknown: list[str] = []
         missing = 0
         for start in range(0, self._total, size):
             ids = await self._read(start, start + size)
-            if not self._allow_unknown and self._total > CREATE_CHUNK:
+            if not self._allow_unknown and self._total > self._chunk:
                 found = await self._unknown(ids)
                 unknown += found[: 10 - len(unknown)]
                 missing += len(found)
