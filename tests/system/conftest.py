@@ -19,5 +19,7 @@ def stored(request: pytest.FixtureRequest) -> Iterator[Stored | None]:
         from tests.servers.mongodb import MongoServer
 
         mongo = MongoServer.started()
-        yield MongoStored(mongo.url("metercast"))
+        found = MongoStored(mongo.url("metercast"))
+        yield found
+        found.close()
         mongo.delete()

@@ -17,6 +17,7 @@ Counted = tuple[int, int, int, int, int]  # pending, sent, success, failed, canc
 
 class Stored(Protocol):
     url: str
+    fleet: int  # meters that keep it busy for some minutes
 
     def sent(self, since: datetime) -> Counter[str]:
         """Devices that are SENT, and became so after `since`, by command type."""
@@ -45,6 +46,8 @@ _TASKS = "SELECT count(*) FROM tasks"
 
 
 class SqliteStored:
+    fleet = 2000
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self.url = f"sqlite:///{path}"
@@ -71,6 +74,8 @@ class SqliteStored:
 
 
 class PostgresStored:
+    fleet = 2000
+
     def __init__(self, url: str) -> None:
         self.url = url
 
@@ -99,12 +104,20 @@ class PostgresStored:
 
 
 class MongoStored:
-    """A task of one bucket is a document of `tasks`; of a larger one the buckets are in `task_buckets`."""
+    """The server of the tests is slow: a small fleet keeps it busy.
+
+    A task of one bucket is a document of `tasks`; of a larger one the buckets are in `task_buckets`.
+    """
+
+    fleet = 400
 
     def __init__(self, url: str) -> None:
         self.url = url
         self._client: MongoClient[dict[str, Any]] = MongoClient(url, tz_aware=True)
         self._database = self._client.get_default_database()
+
+    def close(self) -> None:
+        self._client.close()
 
     def sent(self, since: datetime) -> Counter[str]:
         found: Counter[str] = Counter()
