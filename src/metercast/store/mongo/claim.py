@@ -34,6 +34,7 @@ class ServerClaim:
         self._owner = uuid.uuid4().hex
         self._good_until = 0.0  # by the monotonic clock
         self._renewing: asyncio.Task[None] | None = None
+        self._given_up = False
 
     async def take(self) -> None:
         """Waits for the end of a dead server's claim. Raises StoreInUse where another server lives."""
@@ -52,6 +53,7 @@ class ServerClaim:
     async def give_up(self) -> None:
         if self._renewing is None:
             return
+        self._given_up = True  # PyMongo may swallow the cancellation, see translated()
         self._renewing.cancel()
         await asyncio.gather(self._renewing, return_exceptions=True)
         self._renewing = None
@@ -60,7 +62,7 @@ class ServerClaim:
 
     async def _keep(self) -> None:
         held = True
-        while True:
+        while not self._given_up:
             await asyncio.sleep(CLAIM_SECONDS / _RENEWALS if held else _RETRY_SECONDS)
             held = False
             with contextlib.suppress(PyMongoError):
