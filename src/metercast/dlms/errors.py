@@ -37,6 +37,10 @@ class UnexpectedAnswer(RemoteProtocolError):
     """A well-formed APDU that does not answer what was asked."""
 
 
+class LinkRefused(RemoteProtocolError):
+    """The peer does not open the link, or has ended it."""
+
+
 class SecurityError(RemoteProtocolError):
     """Forged, downgraded or replayed: the peer does not prove that it holds the keys."""
 
