@@ -37,6 +37,10 @@ class PlayedTransport:
         self._waiter = asyncio.get_running_loop().create_future()
         return await self._waiter
 
+    def nudge(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(b"")
+
     def interrupt(self, error: Exception) -> None:
         self._failure = error
         if self._waiter is not None and not self._waiter.done():
@@ -90,6 +94,7 @@ class _TamperedTransport:
         self._change = change
         self._read = read
         self.write = transport.write
+        self.nudge = transport.nudge
         self.interrupt = transport.interrupt
         self.close = transport.close
         self.abort = transport.abort

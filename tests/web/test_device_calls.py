@@ -51,6 +51,7 @@ async def test_only_the_connection_is_required(idle_api: Api) -> None:
         "host": "h",
         "port": 4059,
         "framing": "wrapper",
+        "hdlc": None,
         "channel": None,
         "maxSessions": 1,
     }
@@ -112,7 +113,8 @@ async def test_puts_at_the_same_time_lose_no_secret(idle_api: Api) -> None:
         ({"connection": {"host": "h", "port": 0}}, "connection.port", "0"),
         ({"connection": {"host": "h", "port": 10**40}}, "connection.port", str(10**40)),
         ({"connection": {"host": "h", "type": "serial"}}, "connection.type", "serial"),
-        ({"connection": {"host": "h", "framing": "hdlc"}}, "connection.framing", "hdlc"),
+        ({"connection": {"host": "h", "framing": "hdcl"}}, "connection.framing", "hdcl"),
+        ({"connection": {"host": "h", "framing": "hdlc"}, "serverSap": 300}, "serverSap", "300"),
         ({"connection": {"host": "h", "maxSessions": 0}}, "connection.maxSessions", "0"),
         ({"connection": {"host": "h", "hots": "x"}}, "connection.hots", None),
         ({"connection": {"host": "h"}, "timeZone": "Mars/Olympus"}, "timeZone", "Mars/Olympus"),

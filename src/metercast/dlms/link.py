@@ -30,8 +30,21 @@ class Link(Protocol):
         """What the link itself wants to send after `receive`: acknowledgements, the next frame."""
         ...
 
+    def unblock(self) -> list[bytes]:
+        """After a silence, before `poll`: APDUs behind the beginning of a frame that does not come."""
+        ...
+
+    def poll(self) -> bytes:
+        """After a silence: what asks the other side for what was lost; empty where the link can't."""
+        ...
+
     def close(self) -> bytes:
         """What to send last; empty where the link needs no closing of its own."""
+        ...
+
+    @property
+    def is_closed(self) -> bool:
+        """After `close`: nothing is to come any more."""
         ...
 
 
@@ -68,5 +81,15 @@ class WrapperLink:
     def take_outgoing(self) -> bytes:
         return b""
 
+    def unblock(self) -> list[bytes]:
+        return []
+
+    def poll(self) -> bytes:
+        return b""
+
     def close(self) -> bytes:
         return b""
+
+    @property
+    def is_closed(self) -> bool:
+        return True

@@ -42,13 +42,35 @@ class Protection(StrEnum):
     BOTH = "both"
 
 
+class Hdlc(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
+    """What the link layer of IEC 62056-46 needs to know of a meter and its line (catalogue 4.2).
+
+    The server's address has 1, 2 or 4 octets: its upper part is `serverSap`, its lower part `physicalDevice`. Sizes
+    are octets of information a frame, windows frames before an answer: the most that is proposed. After
+    `pollAfterSeconds` of silence the meter is asked for what was lost; `frameDelaySeconds` pass before each sending.
+    """
+
+    address_size: Literal[1, 2, 4] = 1
+    physical_device: Annotated[int, msgspec.Meta(ge=0, le=0x3FFF)] = 0
+    transmit_size: Annotated[int, msgspec.Meta(ge=16, le=2030)] = 128
+    receive_size: Annotated[int, msgspec.Meta(ge=16, le=2030)] = 128
+    transmit_window: Annotated[int, msgspec.Meta(ge=1, le=7)] = 1
+    receive_window: Annotated[int, msgspec.Meta(ge=1, le=7)] = 1
+    poll_after_seconds: Annotated[float, msgspec.Meta(gt=0, le=600)] = 5.0
+    frame_delay_seconds: Annotated[float, msgspec.Meta(ge=0, le=10)] = 0.0
+
+
 class Connection(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
-    """`channel` (default host:port) is what meters behind one gateway share; `max_sessions` its limit."""
+    """`channel` (default host:port) is what meters behind one gateway share; `max_sessions` its limit.
+
+    `hdlc` is for the framing of that name, and may be left out there.
+    """
 
     type: Literal["tcp"] = "tcp"
     host: Name
     port: Port = 4059
     framing: Framing = Framing.WRAPPER
+    hdlc: Hdlc | None = None
     channel: Name | None = None
     max_sessions: Annotated[int, msgspec.Meta(ge=1, le=10000)] = 1
 
@@ -170,8 +192,7 @@ def check_record(record: MeterRecord) -> None:
         ZoneInfo(record.time_zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise InvalidField("timeZone", record.time_zone, "no such IANA time zone") from None
-    if record.connection.framing is not Framing.WRAPPER:
-        raise InvalidField("connection.framing", record.connection.framing.value, "only wrapper is supported")
+    _check_hdlc(record)
     if record.profile != "generic":
         raise InvalidField("profile", record.profile, "no such profile; known: generic")
     for name, association in record.associations.items():
@@ -181,6 +202,26 @@ def check_record(record: MeterRecord) -> None:
         if needs_title and association.client_system_title is None:
             path = f"associations.{name}.clientSystemTitle"
             raise InvalidField(path, None, "ciphering and hls-gmac need the client's system title")
+
+
+def _check_hdlc(record: MeterRecord) -> None:
+    """Each address must fit where it goes in a frame."""
+    connection = record.connection
+    if connection.framing is not Framing.HDLC:
+        if connection.hdlc is not None:
+            raise InvalidField("connection.hdlc", "given", "only with the framing hdlc")
+        return
+    hdlc = connection.hdlc or Hdlc()
+    most = 0x3FFF if hdlc.address_size == 4 else 0x7F
+    if record.server_sap > most:
+        raise InvalidField("serverSap", record.server_sap, f"at most {most} in {hdlc.address_size} octets")
+    lower = 0 if hdlc.address_size == 1 else most
+    if hdlc.physical_device > lower:
+        path = "connection.hdlc.physicalDevice"
+        raise InvalidField(path, hdlc.physical_device, f"at most {lower} in an address of {hdlc.address_size} octets")
+    for name, association in record.associations.items():
+        if association.client_sap > 0x7F:
+            raise InvalidField(f"associations.{name}.clientSap", association.client_sap, "at most 127 with HDLC")
 
 
 def check_secrets(association: str, secrets: AssociationSecrets) -> None:

@@ -1,5 +1,8 @@
 """One association over one transport: APDUs go out, events come back, and what goes wrong is a failed step."""
 
+import asyncio
+from typing import NamedTuple
+
 from metercast.commands.contract import StepFailed
 from metercast.dlms.association import ClientAssociation, State
 from metercast.dlms.errors import DlmsError
@@ -9,13 +12,22 @@ from metercast.dlms.service_error import ExceptionResponse
 from metercast.domain.words import ErrorWord
 from metercast.driver.contract import Checkpoint
 from metercast.driver.errors import TransportError
-from metercast.driver.failures import ASSOCIATE, Step, failure_of
+from metercast.driver.failures import ASSOCIATE, LINK, Step, failure_of
 from metercast.driver.supply import CounterSupply
 from metercast.driver.transport import Transport
 from metercast.driver.watch import Watch
 from metercast.driver.words import exception_word, rejection_text, rejection_word, service_error_word
 
 MAX_IGNORED = 100
+
+
+class Pace(NamedTuple):
+    """Seconds: of silence before the link asks again, and before each sending."""
+
+    poll_after: float
+    delay: float
+
+
 _NOT_THE_END = (Send, Ignored, ExceptionResponse, ServiceError)
 
 
@@ -30,7 +42,9 @@ class ExceptionAnswer(StepFailed):
 class Conversation:
     """Every method raises StepFailed; what the checkpoint raises comes through."""
 
-    __slots__ = ("_association", "_checkpoint", "_inbox", "_link", "_supply", "_transport", "_watch")
+    __slots__ = (
+        "_association", "_checkpoint", "_inbox", "_link", "_loop", "_pace", "_supply", "_transport", "_watch",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -40,6 +54,7 @@ class Conversation:
         watch: Watch,
         checkpoint: Checkpoint,
         supply: CounterSupply | None,
+        pace: Pace | None = None,
     ) -> None:
         self._transport = transport
         self._link = link
@@ -47,6 +62,8 @@ class Conversation:
         self._watch = watch
         self._checkpoint = checkpoint
         self._supply = supply
+        self._pace = pace
+        self._loop = asyncio.get_running_loop()
         self._inbox: list[bytes] = []
 
     @property
@@ -66,9 +83,21 @@ class Conversation:
         if self._supply is not None and self._supply.is_low:
             await self._supply.refill()
 
+    async def open(self) -> None:
+        """The link, where it has an opening of its own."""
+        octets = self._link.open()
+        if not octets:
+            return
+        self._write(octets)
+        try:
+            while not self._link.is_open:
+                await self._read()
+        except (TransportError, DlmsError) as error:
+            raise failure_of(error, LINK) from error
+
     def send(self, apdu: bytes) -> None:
         self._checkpoint.may_send()
-        self._transport.write(self._link.send(apdu))
+        self._write(self._link.send(apdu))
 
     async def answer(self, what: Step) -> Event:
         """The event that ends the service that was sent. Blocks are asked for, stray APDUs are passed over."""
@@ -104,17 +133,19 @@ class Conversation:
         return event
 
     async def release(self) -> None:
-        """RLRQ where the association is open, then close: best effort, in short time, without error.
+        """RLRQ where the association is open, the link's end, then close: best effort, in short time, without error.
 
         What answers the RLRQ is waited for and not looked at: it can change nothing any more.
         """
-        if not self.is_associated:
+        if not self.is_associated and self._link.is_closed:
             self._transport.abort()
             return
         try:
             self._watch.attach_release()
-            self.send(self._association.release())
-            await self._receive()
+            if self.is_associated:
+                self.send(self._association.release())
+                await self._receive()
+            await self._close_link()
             await self._transport.close()
         except Exception:  # whatever it is, the session's result stands already
             self._transport.abort()
@@ -122,13 +153,42 @@ class Conversation:
     def abort(self) -> None:
         self._transport.abort()
 
+    async def _close_link(self) -> None:
+        octets = self._link.close()
+        if octets:
+            self._write(octets)
+        while not self._link.is_closed:
+            await self._read()
+
     async def _receive(self) -> bytes:
         inbox = self._inbox
         while not inbox:
-            data = await self._transport.read()
-            self._watch.progress()
-            inbox.extend(self._link.receive(data))
-            outgoing = self._link.take_outgoing()
-            if outgoing:
-                self._transport.write(outgoing)
+            await self._read()
         return inbox.pop(0)
+
+    async def _read(self) -> None:
+        """What comes next, or after a silence the link's own question for it."""
+        pace, link = self._pace, self._link
+        if pace is None:
+            data = await self._transport.read()
+        else:
+            timer = self._loop.call_later(pace.poll_after, self._transport.nudge)
+            try:
+                data = await self._transport.read()
+            finally:
+                timer.cancel()
+        if data:
+            self._watch.progress()
+            self._inbox.extend(link.receive(data))
+            outgoing = link.take_outgoing()
+        else:
+            self._inbox.extend(link.unblock())
+            outgoing = link.take_outgoing() or link.poll()
+        if outgoing:
+            self._write(outgoing)
+
+    def _write(self, octets: bytes) -> None:
+        if self._pace is not None and self._pace.delay:
+            self._loop.call_later(self._pace.delay, self._transport.write, octets)
+        else:
+            self._transport.write(octets)

@@ -9,6 +9,7 @@ from metercast.dlms.errors import (
     CountersExhausted,
     DlmsError,
     IdentityError,
+    LinkRefused,
     NotNegotiated,
     RemoteProtocolError,
     SecurityError,
@@ -24,6 +25,7 @@ _WORDS: tuple[tuple[type[Exception], ErrorWord], ...] = (
     (TransportError, ErrorWord.CONNECTION_LOST),
     (IdentityError, ErrorWord.IDENTITY_MISMATCH),
     (SecurityError, ErrorWord.SECURITY_VIOLATION),
+    (LinkRefused, ErrorWord.CONNECTION_LOST),
     (TooLongError, ErrorWord.INVALID_RESPONSE),
     (RemoteProtocolError, ErrorWord.INVALID_RESPONSE),
     (CountersExhausted, ErrorWord.INVOCATION_COUNTER_ERROR),
@@ -42,6 +44,7 @@ class Step(NamedTuple):
 
 
 ASSOCIATE = Step("AARQ")
+LINK = Step("opening the link")
 WAIT = Step("waiting")
 
 

@@ -10,7 +10,6 @@ from metercast.dlms.cosem import CosemAttribute, CosemMethod
 from metercast.dlms.data import Data
 from metercast.dlms.errors import DlmsError
 from metercast.dlms.events import ActionResult, Associated, GetResult, SetResult
-from metercast.dlms.link import WrapperLink
 from metercast.dlms.protection import NO_COUNTERS
 from metercast.dlms.results import ActionResultCode
 from metercast.dlms.settings import AssociationSettings, Authentication
@@ -22,6 +21,7 @@ from metercast.driver.conversation import Conversation, ExceptionAnswer
 from metercast.driver.counters import InvocationCounters
 from metercast.driver.errors import TransportError
 from metercast.driver.failures import ASSOCIATE, WAIT, Step, connect_failure, failure_of
+from metercast.driver.links import link_to
 from metercast.driver.supply import CounterSupply
 from metercast.driver.transport import Connector, Transport
 from metercast.driver.watch import Watch
@@ -233,6 +233,7 @@ class DlmsSession:
         challenge = self._challenge() if settings.authentication is Authentication.HLS_GMAC else b""
         try:
             association = ClientAssociation(settings, counters, challenge)
+            link, pace = link_to(self.meter.record.connection, settings)
         except DlmsError as error:
             raise failure_of(error, ASSOCIATE) from error
         connection = self.meter.record.connection
@@ -245,8 +246,13 @@ class DlmsSession:
             raise connect_failure(error, where) from error
         self._transport = transport
         self._watch.attach(transport)
-        link = WrapperLink(settings.client_sap, settings.server_sap)
-        return Conversation(transport, link, association, self._watch, self._checkpoint, supply)
+        conversation = Conversation(transport, link, association, self._watch, self._checkpoint, supply, pace)
+        try:
+            await conversation.open()
+        except BaseException:
+            conversation.abort()
+            raise
+        return conversation
 
     async def _previous_gone(self) -> None:
         """A meter must never see two connections of ours: the next one waits until the last is closed."""

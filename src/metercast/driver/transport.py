@@ -18,7 +18,11 @@ class Transport(Protocol):
         ...
 
     async def read(self) -> bytes:
-        """At least one octet. Raises PeerClosed at the end, or what `interrupt` was given."""
+        """At least one octet; none where it was nudged. Raises PeerClosed at the end, or what `interrupt` was given."""
+        ...
+
+    def nudge(self) -> None:
+        """Lets the read that waits give no octets; without one it does nothing."""
         ...
 
     def interrupt(self, error: Exception) -> None:
@@ -118,6 +122,10 @@ class TcpTransport(asyncio.Protocol):
             self._paused = False
             self._transport.resume_reading()
         return data
+
+    def nudge(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(b"")
 
     def interrupt(self, error: Exception) -> None:
         self._failure = error

@@ -16,6 +16,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "host": ("connection", "host"),
     "port": ("connection", "port"),
     "framing": ("connection", "framing"),
+    "addressSize": ("connection", "hdlc", "addressSize"),
+    "physicalDevice": ("connection", "hdlc", "physicalDevice"),
     "channel": ("connection", "channel"),
     "maxSessions": ("connection", "maxSessions"),
     "serverSap": ("serverSap",),
@@ -33,7 +35,9 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "logicalDeviceName": ("identity", "logicalDeviceName"),
 }
 REQUIRED = ("deviceId", "host")
-_NUMBERS = frozenset({"port", "maxSessions", "serverSap", "clientSap", "securitySuite"})
+_NUMBERS = frozenset(
+    {"port", "addressSize", "physicalDevice", "maxSessions", "serverSap", "clientSap", "securitySuite"}
+)
 
 Row = tuple[int, dict[str, Any] | Problem]  # the line's number, from 1, and its record or what is wrong with it
 

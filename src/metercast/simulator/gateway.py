@@ -3,7 +3,8 @@
 import asyncio
 
 from metercast.dlms.errors import DlmsError
-from metercast.dlms.wrapper import HEADER_SIZE, WrapperFrame
+from metercast.dlms.wrapper import HEADER_SIZE
+from metercast.simulator.framing import Request
 from metercast.simulator.line import OpenLines, TcpLine
 from metercast.simulator.meter import SimulatedMeter
 from metercast.simulator.outbox import Overflow
@@ -78,12 +79,12 @@ class GatewayLine(TcpLine):
             self.pause_writing()
             return
         try:
-            frames = self._reader.feed(data)
+            requests = self._framing.feed(data)
         except DlmsError:
             self.abort()
             return
-        for frame in frames:
-            if not self._pass_on(frame):
+        for request in requests:
+            if not self._pass_on(request):
                 return
 
     def ended(self, reason: str) -> None:
@@ -95,19 +96,19 @@ class GatewayLine(TcpLine):
         self._sessions.clear()
         self._gateway.leave(self)
 
-    def _pass_on(self, frame: WrapperFrame) -> bool:
+    def _pass_on(self, request: Request) -> bool:
         """False where the connection is over."""
         if self.closed:
             return False
-        session = self._session_of(frame.destination)
+        session = self._session_of(request.server_sap)
         if session is None:
             return True
-        size = HEADER_SIZE + len(frame.apdu)
+        size = HEADER_SIZE + len(request.apdu)
         allowed = session.allowance(size)
         session.received += allowed
         try:
             if allowed == size:
-                session.take(frame)
+                session.take(request)
         except Overflow:
             session.refused("requests faster than answers")
             self.abort()

@@ -9,7 +9,9 @@ from contextlib import suppress
 from typing import cast
 
 from metercast.dlms.errors import DlmsError
-from metercast.dlms.wrapper import WrapperReader
+from metercast.dlms.hdlc import HdlcAddress
+from metercast.dlms.hdlc_parameters import HdlcParameters
+from metercast.simulator.framing import Framing, HdlcFraming, Request, WrapperFraming
 from metercast.simulator.meter import SimulatedMeter
 from metercast.simulator.outbox import Overflow
 from metercast.simulator.session import MeterSession
@@ -46,13 +48,13 @@ class OpenLines:
 class TcpLine(asyncio.Protocol, ABC):
     """What every connection has: a transport, and no more data read than the client takes answers."""
 
-    __slots__ = ("_lines", "_reader", "peer", "transport")
+    __slots__ = ("_framing", "_lines", "peer", "transport")
 
     def __init__(self, lines: OpenLines) -> None:
         self.transport: asyncio.Transport | None = None
         self.peer = ""
         self._lines = lines
-        self._reader = WrapperReader()
+        self._framing: Framing = WrapperFraming()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods only
@@ -72,6 +74,9 @@ class TcpLine(asyncio.Protocol, ABC):
     def write(self, octets: bytes) -> None:
         if self.transport is not None:
             self.transport.write(octets)
+
+    def framed(self, request: Request, apdu: bytes) -> bytes:
+        return self._framing.answer(request, apdu)
 
     def abort(self, reason: str = "meter") -> None:
         self.ended(reason)
@@ -107,6 +112,11 @@ class MeterLine(TcpLine):
         super().__init__(lines)
         self._meter = meter
         self._session: MeterSession | None = None
+        hdlc = meter.spec.hdlc
+        if hdlc is not None:
+            address = HdlcAddress(meter.spec.server_sap, hdlc.physical_device, hdlc.address_size)
+            size, window = hdlc.max_info, hdlc.window
+            self._framing = HdlcFraming(address, HdlcParameters(size, size, window, window), self._link_ended)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -129,19 +139,24 @@ class MeterLine(TcpLine):
 
     def _take(self, session: MeterSession, data: bytes) -> None:
         try:
-            frames = self._reader.feed(data)
+            requests = self._framing.feed(data)
         except DlmsError as exc:
             session.refused(str(exc))
             self.abort()
             return
-        for frame in frames:
-            if self._session is None:
-                return
-            try:
-                session.take(frame)
-            except Overflow:
-                session.refused("requests faster than answers")
-                self.abort()
+        try:
+            for request in requests:
+                if self._session is None:
+                    return
+                session.take(request)
+            session.say(self._framing.outgoing())
+        except Overflow:
+            session.refused("requests faster than answers")
+            self.abort()
+
+    def _link_ended(self) -> None:
+        if self._session is not None:
+            self._session.association.end(released=True)
 
 
 LineFactory = Callable[[], asyncio.Protocol]

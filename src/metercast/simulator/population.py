@@ -17,6 +17,7 @@ from metercast.simulator.spec import (
     MULTIPLE_REFERENCES,
     Authentication,
     GatewaySpec,
+    HdlcSpec,
     MeterSpec,
     Protection,
 )
@@ -62,6 +63,7 @@ class Population:
         multiple_references: bool = False,
         clock_offset: float | None = None,
         first_number: int = 1,
+        hdlc: HdlcSpec | None = None,
     ) -> "Population":
         """`count` meters, named meter-0001 and so on.
 
@@ -72,6 +74,8 @@ class Population:
         """
         if not 0 <= gateway <= count <= MAX_METERS:
             raise ValueError(f"{count} meters, {gateway} behind a gateway: at most {MAX_METERS}, the gateway's within")
+        if hdlc is not None and gateway:
+            raise ValueError("meters behind a gateway speak the TCP wrapper")
         if own_addresses and base_port == 0:
             raise ValueError("meters with addresses of their own need a port")
         if base_port and not own_addresses and base_port + count > 65536:
@@ -97,6 +101,7 @@ class Population:
                     control_mode=control_mode,
                     conformance=DEFAULT_CONFORMANCE | (MULTIPLE_REFERENCES if multiple_references else 0),
                     clock_offset=offset,
+                    hdlc=hdlc,
                 )
             )
         gateways: tuple[GatewaySpec, ...] = ()

@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING, Protocol
 
 from metercast.dlms.acse import Mechanism
-from metercast.dlms.wrapper import WrapperFrame, encode_wrapper
 from metercast.simulator.association import ServerAssociation
 from metercast.simulator.faults import DropConnection, FaultPlay
+from metercast.simulator.framing import Request
 from metercast.simulator.log import (
     AssociationAnswered,
     AssociationEstablished,
@@ -29,6 +29,9 @@ class Line(Protocol):
     """The connection that a session runs over."""
 
     def write(self, octets: bytes) -> None: ...
+
+    def framed(self, request: Request, apdu: bytes) -> bytes:
+        """The answer to a request as it goes onto the line."""
 
     def abort(self) -> None: ...
 
@@ -75,16 +78,21 @@ class MeterSession(Observer):
             return True
         return False
 
-    def take(self, frame: WrapperFrame) -> None:
-        """Answers one frame; raises outbox.Overflow."""
+    def take(self, request: Request) -> None:
+        """Answers one request; raises outbox.Overflow."""
         if self.outbox.mute:
             self.outbox.show("never-answer")
             return
-        answer = self.association.receive(frame.source, frame.destination, frame.apdu)
+        answer = self.association.receive(*request)
         if self.association.aborted:
             self.line.abort()
         elif answer is not None:
-            self.outbox.send(encode_wrapper(frame.destination, frame.source, answer))
+            self.outbox.send(self.line.framed(request, answer))
+
+    def say(self, octets: bytes) -> None:
+        """What the link says beside the answers."""
+        if octets and not self.outbox.mute:
+            self.outbox.send(octets)
 
     def end(self, reason: str) -> None:
         """Once only, further calls do nothing."""

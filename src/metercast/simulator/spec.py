@@ -19,6 +19,16 @@ DEFAULT_MAX_PDU = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HdlcSpec:
+    """The meter speaks HDLC: its address, and what it proposes for both directions."""
+
+    address_size: Literal[1, 2, 4] = 1
+    physical_device: int = 0
+    max_info: int = 128
+    window: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MeterSpec:
     """One meter. Keys are of 16 octets, system titles of 8; secrets stay out of the representation.
 
@@ -35,6 +45,7 @@ class MeterSpec:
     host: str = "127.0.0.1"
     port: int = 0
     gateway: str | None = None
+    hdlc: HdlcSpec | None = None
     time_zone: str = "UTC"
     authentication: Authentication = "none"
     protection: Protection = "none"
@@ -57,6 +68,16 @@ class MeterSpec:
     def device_record(self, host: str, port: int) -> dict[str, Any]:
         """The meter as the JSON document of `PUT /devices/{deviceId}`, with its `deviceId` and its secrets."""
         connection: dict[str, Any] = {"type": "tcp", "host": host, "port": port, "framing": "wrapper"}
+        if self.hdlc is not None:
+            connection["framing"] = "hdlc"
+            connection["hdlc"] = {
+                "addressSize": self.hdlc.address_size,
+                "physicalDevice": self.hdlc.physical_device,
+                "transmitSize": self.hdlc.max_info,
+                "receiveSize": self.hdlc.max_info,
+                "transmitWindow": self.hdlc.window,
+                "receiveWindow": self.hdlc.window,
+            }
         if self.gateway is not None:
             connection["channel"] = self.gateway
         management: dict[str, Any] = {

@@ -158,6 +158,7 @@ METER_VIEW: dict[str, Any] = {
         "host": "10.1.2.3",
         "port": 4059,
         "framing": "wrapper",
+        "hdlc": None,
         "channel": "gw-17",
         "maxSessions": 1,
     },

@@ -1,0 +1,19 @@
+"""Which link a meter's record asks for, and at what pace it is used."""
+
+from metercast.dlms.hdlc import HdlcAddress
+from metercast.dlms.hdlc_link import HdlcLink
+from metercast.dlms.hdlc_parameters import HdlcParameters
+from metercast.dlms.link import Link, WrapperLink
+from metercast.dlms.settings import AssociationSettings
+from metercast.domain.meter import Connection, Framing, Hdlc
+from metercast.driver.conversation import Pace
+
+
+def link_to(connection: Connection, settings: AssociationSettings) -> tuple[Link, Pace | None]:
+    """Raises EncodeError where an address does not fit."""
+    if connection.framing is Framing.WRAPPER:
+        return WrapperLink(settings.client_sap, settings.server_sap), None
+    hdlc = connection.hdlc or Hdlc()
+    server = HdlcAddress(settings.server_sap, hdlc.physical_device, hdlc.address_size)
+    parameters = HdlcParameters(hdlc.transmit_size, hdlc.receive_size, hdlc.transmit_window, hdlc.receive_window)
+    return HdlcLink(settings.client_sap, server, parameters), Pace(hdlc.poll_after_seconds, hdlc.frame_delay_seconds)

@@ -1,0 +1,139 @@
+"""Sessions over HDLC with simulated meters, on lines that lose: what a meter does, it does once."""
+
+import random
+from typing import Any
+
+import pytest
+from tests.commands.calendars import set_tou
+from tests.driver.support import driver, execute, meter_of
+from tests.driver.transports import Tampered
+
+from metercast.domain.meter import Meter
+from metercast.domain.outcome import How, Phase
+from metercast.domain.words import ErrorWord
+from metercast.driver.timeouts import Timeouts
+from metercast.driver.transport import Connector, TcpConnector, Transport
+from metercast.simulator.log import ActionExecuted, AssociationReleased
+from metercast.simulator.population import Population
+from metercast.simulator.simulator import Simulator
+from metercast.simulator.spec import HdlcSpec
+
+PATIENT = Timeouts(connect=5.0, progress=5.0, session=30.0, release=1.0)
+
+
+def population(hdlc: HdlcSpec, security: Any = "hls-gmac", **options: Any) -> Population:
+    return Population.build(1, security=security, hdlc=hdlc, **options)
+
+
+def quick(document: dict[str, Any]) -> Meter:
+    """Polls soon: a test loses much."""
+    document["connection"]["hdlc"]["pollAfterSeconds"] = 0.05
+    return meter_of(document)
+
+
+class LosesWrites:
+    """A connector whose transports lose what is written where `lost` says so, by number, from 1."""
+
+    def __init__(self, lost: Any) -> None:
+        self._lost = lost
+        self.count = 0
+
+    async def connect(self, meter: Meter) -> Transport:
+        transport = await TcpConnector().connect(meter)
+        write = transport.write
+
+        def lossy(data: bytes) -> None:
+            self.count += 1
+            if not self._lost(self.count):
+                write(data)
+
+        return _With(transport, lossy)
+
+
+class _With:
+    def __init__(self, transport: Transport, write: Any) -> None:
+        self.write = write
+        self.read, self.nudge, self.interrupt = transport.read, transport.nudge, transport.interrupt
+        self.close, self.abort, self.gone = transport.close, transport.abort, transport.gone
+
+
+@pytest.mark.parametrize("security", ["none", "lls", "hls-gmac"])
+@pytest.mark.parametrize(
+    "hdlc", [HdlcSpec(), HdlcSpec(address_size=2, physical_device=17), HdlcSpec(address_size=4, physical_device=5000)]
+)
+async def test_every_authentication_and_address_length(hdlc: HdlcSpec, security: Any) -> None:
+    async with Simulator(population(hdlc, security), keep_events=True) as simulator:
+        (document,) = simulator.device_records()
+        outcome = await execute(meter_of(document))
+        assert (outcome.how, outcome.error, outcome.detail) == (How.DONE, None, None)
+        assert [event for event in simulator.events if isinstance(event, AssociationReleased)]
+
+
+@pytest.mark.parametrize(
+    "hdlc", [HdlcSpec(max_info=32), HdlcSpec(max_info=100, window=3), HdlcSpec(max_info=1024, window=7)]
+)
+@pytest.mark.parametrize("max_pdu", [96, 1024])
+async def test_long_requests_and_answers_in_segments_and_blocks(hdlc: HdlcSpec, max_pdu: int) -> None:
+    async with Simulator(population(hdlc, max_pdu=max_pdu)) as simulator:
+        (document,) = simulator.device_records()
+        meter, by = meter_of(document), driver()
+        seasons = [{"name": str(number), "start": {"month": number, "day": 1}, "week": "1"} for number in range(1, 13)]
+        outcome = await execute(meter, "SET_TOU", set_tou(seasons=seasons), by=by)
+        assert outcome.how is How.DONE, outcome.detail
+        outcome = await execute(meter, "GET_TOU", {"which": "active"}, by=by)
+        assert len(outcome.result["active"]["seasons"]) == 12
+
+
+async def executions(simulator: Simulator) -> int:
+    return sum(isinstance(event, ActionExecuted) and event.class_id == 70 for event in simulator.events)
+
+
+@pytest.mark.parametrize("lost", range(1, 14))
+@pytest.mark.parametrize("way", ["request", "answer"])
+async def test_a_frame_that_is_lost_anywhere_is_recovered_and_nothing_runs_twice(lost: int, way: str) -> None:
+    async with Simulator(population(HdlcSpec()), keep_events=True) as simulator:
+        (document,) = simulator.device_records()
+        connector: Connector
+        if way == "request":
+            connector = LosesWrites(lambda number: number == lost)
+        else:
+            connector = Tampered(TcpConnector(), lambda data, number: b"" if number == lost else data)
+        outcome = await execute(quick(document), "DISCONNECT", by=driver(connector, timeouts=PATIENT))
+        assert (outcome.how, outcome.error) == (How.DONE, None), outcome.detail
+        assert await executions(simulator) == 1
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_on_a_line_that_loses_and_garbles_all_the_time(seed: int) -> None:
+    chance = random.Random(seed)
+
+    def change(data: bytes, number: int) -> bytes:
+        if chance.random() < 0.1:
+            return b""
+        if chance.random() < 0.1:
+            at = chance.randrange(len(data) or 1)
+            return data[:at] + bytes(each ^ 4 for each in data[at : at + 1]) + data[at + 1 :]
+        return b"\xff\x00" + data if chance.random() < 0.2 else data
+
+    async with Simulator(population(HdlcSpec(max_info=64)), keep_events=True) as simulator:
+        (document,) = simulator.device_records()
+        by = driver(Tampered(TcpConnector(), change), timeouts=PATIENT)
+        outcome = await execute(quick(document), "DISCONNECT", by=by)
+        assert (outcome.how, outcome.error) == (How.DONE, None), outcome.detail
+        assert await executions(simulator) == 1
+
+
+async def test_a_meter_at_another_address_does_not_answer() -> None:
+    async with Simulator(population(HdlcSpec(address_size=2, physical_device=17))) as simulator:
+        (document,) = simulator.device_records()
+        document["connection"]["hdlc"]["physicalDevice"] = 18
+        outcome = await execute(meter_of(document))
+        assert (outcome.error, outcome.phase) == (ErrorWord.TIMEOUT, Phase.BEFORE_ASSOCIATION)
+
+
+async def test_frames_wait_for_the_line() -> None:
+    async with Simulator(population(HdlcSpec(), "none")) as simulator:
+        (document,) = simulator.device_records()
+        document["connection"]["hdlc"]["frameDelaySeconds"] = 0.03
+        outcome = await execute(meter_of(document))
+        assert outcome.how is How.DONE, outcome.detail
