@@ -4,16 +4,17 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from metercast.commands.contract import StepFailed
+from metercast.commands.contract import SelectionUnavailable, StepFailed
 from metercast.commands.registry import command_type, parse_parameters
 from metercast.dlms.action import ActionRequestNormal
-from metercast.dlms.cosem import CosemAttribute, CosemMethod
+from metercast.dlms.cosem import CosemAttribute, CosemMethod, Selection
 from metercast.dlms.data import Data
 from metercast.dlms.get import GetRequestNormal
 from metercast.dlms.logical_name import LogicalName
 from metercast.dlms.set import SetRequestNormal
 from metercast.domain.meter import Connection, Meter, MeterRecord
 from metercast.domain.outcome import Outcome
+from metercast.domain.words import ErrorWord
 
 INVOKE = 0xC1
 NOW = datetime(2026, 9, 17, 9, 15, 6, tzinfo=UTC)
@@ -56,9 +57,9 @@ class FakeSession:
         self.clock += timedelta(seconds=seconds)
         self.on_sleep()
 
-    async def get(self, attribute: CosemAttribute) -> Data:
-        self._log("get", attribute, GetRequestNormal(INVOKE, attribute).encode())
-        value = self.value_of(attribute)
+    async def get(self, attribute: CosemAttribute, selection: Selection | None = None) -> Data:
+        self._log("get", attribute, GetRequestNormal(INVOKE, attribute, selection).encode())
+        value = self.value_of(attribute) if selection is None else self.selected(attribute, selection)
         self._travel()
         return value
 
@@ -76,6 +77,10 @@ class FakeSession:
     def value_of(self, attribute: CosemAttribute) -> Data:
         """What the meter holds; overridden where it is more than a value."""
         return self.objects[attribute]
+
+    def selected(self, attribute: CosemAttribute, selection: Selection, /) -> Data:
+        """What the meter gives of it; overridden where it has selective access."""
+        raise SelectionUnavailable(ErrorWord.SERVICE_NOT_SUPPORTED, "no selective access")
 
     def store(self, attribute: CosemAttribute, value: Data, /) -> None:
         """What the meter makes of a write."""

@@ -10,8 +10,8 @@ from tests.commands.fake_session import NOW, FakeSession, run
 
 from metercast.commands.contract import MeterRefused, StepFailed
 from metercast.commands.plain import plain
-from metercast.commands.read_registers import exact
 from metercast.commands.registry import command_type, parse_parameters
+from metercast.commands.scaler_unit import exact
 from metercast.commands.units import unit_name
 from metercast.dlms.data import DONT_CARE, Data, decode_whole
 from metercast.domain.outcome import How

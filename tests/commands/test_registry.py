@@ -15,11 +15,21 @@ from metercast.domain.retry import Resend
 
 def test_all_command_types() -> None:
     assert sorted(COMMANDS) == [
+        "ACTION",
+        "BILLING_RESET",
         "DISCONNECT",
+        "GET",
         "GET_TOU",
+        "READ_ASSOCIATION",
         "READ_CLOCK",
+        "READ_EVENTS",
+        "READ_INSTANTANEOUS",
+        "READ_PROFILE",
         "READ_REGISTERS",
+        "READ_SECURITY",
         "RECONNECT",
+        "SET",
+        "SET_SPECIAL_DAYS",
         "SET_TOU",
         "SYNC_CLOCK",
     ]
@@ -31,14 +41,14 @@ def test_an_unknown_type_lists_the_known() -> None:
         command_type("SET_TUO")
     assert caught.value.path == "commandType"
     assert caught.value.received == "SET_TUO"
-    assert "known: DISCONNECT, GET_TOU" in caught.value.detail
+    assert "known: ACTION, BILLING_RESET, DISCONNECT" in caught.value.detail
 
 
 def test_traits() -> None:
     set_tou = command_type("SET_TOU").traits
     assert (set_tou.resend, set_tou.conflict_group) == (Resend.VERIFY, ConflictGroup.CALENDAR)
     assert set_tou.expires_after == timedelta(days=1)
-    for name in ("GET_TOU", "READ_CLOCK", "READ_REGISTERS"):
+    for name in ("GET_TOU", "READ_CLOCK", "READ_REGISTERS", "READ_PROFILE", "READ_EVENTS", "GET"):
         traits = command_type(name).traits
         assert (traits.resend, traits.conflict_group) == (Resend.SAFE, ConflictGroup.NONE)
     assert command_type("SYNC_CLOCK").traits.conflict_group is ConflictGroup.CLOCK

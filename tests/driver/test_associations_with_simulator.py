@@ -14,10 +14,11 @@ from metercast.driver.transport import TcpConnector
 from metercast.simulator.log import AssociationEstablished, AssociationReleased, ServiceAnswered, SessionOpened
 from metercast.simulator.population import Population
 from metercast.simulator.simulator import Simulator
+from metercast.simulator.spec import AUTHENTICATIONS
 
 CASES = [
     (authentication, protection)
-    for authentication in ("none", "lls", "hls-gmac")
+    for authentication in AUTHENTICATIONS
     for protection in ("none", "authenticated", "encrypted", "both")
 ]
 

@@ -6,7 +6,7 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from metercast.dlms.cosem import CosemAttribute, CosemMethod
+from metercast.dlms.cosem import CosemAttribute, CosemMethod, Selection
 from metercast.dlms.data import Data
 from metercast.domain.command import CommandTraits
 from metercast.domain.meter import Meter
@@ -29,6 +29,10 @@ class StepFailed(Exception):
 
 class MeterRefused(StepFailed):
     """The meter answered this one service with a result code that is no success; the association lives on."""
+
+
+class SelectionUnavailable(StepFailed):
+    """The association that was negotiated has no selective access: the whole attribute can be read."""
 
 
 class MeterSession(Protocol):
@@ -58,8 +62,12 @@ class MeterSession(Protocol):
         """Waits, for polling a state of the meter; bounded by the session's timeout."""
         ...
 
-    async def get(self, attribute: CosemAttribute) -> Data:
-        """The attribute's value; raises MeterRefused where the meter answers with a data-access-result."""
+    async def get(self, attribute: CosemAttribute, selection: Selection | None = None) -> Data:
+        """The attribute's value, or of it what `selection` asks for.
+
+        Raises MeterRefused where the meter answers with a data-access-result, and SelectionUnavailable, before
+        anything is sent, where the association has no selective access.
+        """
         ...
 
     async def set(self, attribute: CosemAttribute, value: Data) -> None:

@@ -1,20 +1,18 @@
-"""READ_REGISTERS: values of Data and the register classes, exact and with their units (catalogue 1.5)."""
+"""READ_REGISTERS and READ_INSTANTANEOUS: values of Data and of registers, exact, with units (catalogue 1.5)."""
 
 from datetime import datetime, timedelta
-from decimal import Decimal
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from metercast.commands.contract import CommandType, MeterRefused, MeterSession, StepFailed
 from metercast.commands.parameters import ROOT, Obis, logical_name
 from metercast.commands.plain import plain
-from metercast.commands.steps import decoded, worst
+from metercast.commands.scaler_unit import ScalerUnit, exact, read_scaler_unit, scaler_unit_of
+from metercast.commands.steps import worst
 from metercast.commands.units import unit_name
 from metercast.dlms.cosem import CosemAttribute
-from metercast.dlms.data import Data
 from metercast.dlms.data_types import NUMBERS
-from metercast.dlms.errors import DecodeError
 from metercast.dlms.logical_name import LogicalName
 from metercast.domain.command import CommandTraits
 from metercast.domain.outcome import Outcome
@@ -22,13 +20,6 @@ from metercast.domain.problem import InvalidField
 from metercast.domain.retry import Resend
 
 VALUE = 2
-
-# By class: the attributes that are scaled, and the one that holds their scaler and unit.
-_SCALED: dict[int, tuple[frozenset[int], int]] = {
-    3: (frozenset({2}), 3),
-    4: (frozenset({2}), 3),
-    5: (frozenset({2, 3}), 4),
-}
 
 
 class Item(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
@@ -42,12 +33,21 @@ class ReadRegisters(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_
     with_scaler: bool = True
 
 
-class ScalerUnit(NamedTuple):
-    scaler: int
-    unit: int
+# Voltages and currents by phase, powers in and out, power factor, frequency (catalogue 1.5).
+_INSTANTANEOUS: tuple[str, ...] = (
+    *(f"1.0.{phase}.7.0.255" for phase in (32, 52, 72, 31, 51, 71)),
+    *(f"1.0.{quantity}.7.0.255" for quantity in (1, 2, 13, 14)),
+)
 
 
-def check(parameters: ReadRegisters, now: datetime) -> None:
+class ReadInstantaneous(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
+    items: Annotated[list[Item], msgspec.Meta(min_length=1, max_length=200)] = msgspec.field(
+        default_factory=lambda: [Item(obis=obis) for obis in _INSTANTANEOUS]
+    )
+    with_scaler: bool = True
+
+
+def check(parameters: ReadRegisters | ReadInstantaneous, now: datetime) -> None:
     seen: set[Item] = set()
     for index, item in enumerate(parameters.items):
         path = f"{ROOT}.items[{index}]"
@@ -57,11 +57,11 @@ def check(parameters: ReadRegisters, now: datetime) -> None:
         seen.add(item)
 
 
-async def perform(session: MeterSession, parameters: ReadRegisters) -> Outcome:
+async def perform(session: MeterSession, parameters: ReadRegisters | ReadInstantaneous) -> Outcome:
     """Each item has a result of its own. Fails only where no item could be read."""
     items: list[dict[str, Any]] = []
     refusals: list[StepFailed] = []
-    scalers: dict[tuple[int, str], ScalerUnit] = {}
+    scalers: dict[CosemAttribute, ScalerUnit] = {}
     for item in parameters.items:
         shown: dict[str, Any] = {"obis": item.obis, "class": item.class_, "attribute": item.attribute}
         try:
@@ -79,18 +79,16 @@ async def perform(session: MeterSession, parameters: ReadRegisters) -> Outcome:
 
 
 async def _read_item(
-    session: MeterSession, item: Item, with_scaler: bool, scalers: dict[tuple[int, str], ScalerUnit]
+    session: MeterSession, item: Item, with_scaler: bool, scalers: dict[CosemAttribute, ScalerUnit]
 ) -> dict[str, Any]:
-    name = LogicalName.parse(item.obis)
-    value = await session.get(CosemAttribute(item.class_, name, item.attribute))
-    scaled, scaler_attribute = _SCALED.get(item.class_, (frozenset(), 0))
-    if not with_scaler or item.attribute not in scaled or value.tag not in NUMBERS:
+    attribute = CosemAttribute(item.class_, LogicalName.parse(item.obis), item.attribute)
+    value = await session.get(attribute)
+    holder = scaler_unit_of(attribute)
+    if not with_scaler or holder is None or value.tag not in NUMBERS:
         return {"value": plain(value)}
-    key = item.class_, item.obis
-    if key not in scalers:
-        attribute = CosemAttribute(item.class_, name, scaler_attribute)
-        scalers[key] = decoded(await session.get(attribute), decode_scaler_unit, attribute)
-    scaler, unit = scalers[key]
+    if holder not in scalers:
+        scalers[holder] = await read_scaler_unit(session, holder)
+    scaler, unit = scalers[holder]
     return {
         "value": exact(value.number(), scaler),
         "unit": unit_name(unit),
@@ -99,23 +97,18 @@ async def _read_item(
     }
 
 
-def decode_scaler_unit(data: Data) -> ScalerUnit:
-    """DecodeError where it is no structure of scaler (an integer, -128 to 127) and unit."""
-    scaler, unit = (element.number() for element in data.elements(2))
-    if not -128 <= scaler <= 127:
-        raise DecodeError(f"a scaler of {scaler}")
-    return ScalerUnit(scaler, unit)
-
-
-def exact(raw: int, scaler: int) -> str:
-    """raw * 10**scaler as a decimal number without exponent."""
-    return format(Decimal(raw).scaleb(scaler), "f")
-
-
 READ_REGISTERS = CommandType(
     traits=CommandTraits(name="READ_REGISTERS", resend=Resend.SAFE, expires_after=timedelta(hours=1)),
     parameters=ReadRegisters,
     perform=perform,
     check=check,
     summary="Reads registers: exact values with their units, each item with a result of its own.",
+)
+
+READ_INSTANTANEOUS = CommandType(
+    traits=CommandTraits(name="READ_INSTANTANEOUS", resend=Resend.SAFE, expires_after=timedelta(hours=1)),
+    parameters=ReadInstantaneous,
+    perform=perform,
+    check=check,
+    summary="Reads voltages, currents, powers, power factor and frequency as they are now.",
 )

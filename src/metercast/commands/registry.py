@@ -1,11 +1,17 @@
 """The command types that there are: one line each."""
 
+from metercast.commands.billing_reset import BILLING_RESET
 from metercast.commands.contract import CommandType
+from metercast.commands.generic import ACTION, GET, SET
 from metercast.commands.get_tou import GET_TOU
 from metercast.commands.parameters import parse_parameters
+from metercast.commands.read_association import READ_ASSOCIATION
 from metercast.commands.read_clock import READ_CLOCK
-from metercast.commands.read_registers import READ_REGISTERS
+from metercast.commands.read_profile import READ_EVENTS, READ_PROFILE
+from metercast.commands.read_registers import READ_INSTANTANEOUS, READ_REGISTERS
+from metercast.commands.read_security import READ_SECURITY
 from metercast.commands.relay import DISCONNECT, RECONNECT
+from metercast.commands.set_special_days import SET_SPECIAL_DAYS
 from metercast.commands.set_tou import SET_TOU
 from metercast.commands.sync_clock import SYNC_CLOCK
 from metercast.domain.problem import InvalidField
@@ -29,5 +35,8 @@ def command_type(name: str) -> CommandType:
         raise InvalidField("commandType", name, f"unknown; known: {', '.join(sorted(COMMANDS))}") from None
 
 
-for _command in (SET_TOU, GET_TOU, READ_CLOCK, SYNC_CLOCK, READ_REGISTERS, DISCONNECT, RECONNECT):
+for _command in (
+    *(SET_TOU, GET_TOU, SET_SPECIAL_DAYS, READ_CLOCK, SYNC_CLOCK, READ_REGISTERS, READ_INSTANTANEOUS, READ_PROFILE),
+    *(READ_EVENTS, READ_ASSOCIATION, READ_SECURITY, DISCONNECT, RECONNECT, BILLING_RESET, GET, SET, ACTION),
+):
     register(_command)

@@ -13,7 +13,6 @@ from metercast.dlms.acse import (
     ApplicationContext,
     AssociationResult,
     DiagnosticSource,
-    Mechanism,
     Rlrq,
     UserDiagnostic,
     decode_aare,
@@ -64,11 +63,6 @@ _SELECTIVE_ACCESS = Conformance.SELECTIVE_ACCESS.value
 _ANSWERS = frozenset({0xC4, 0xC5, 0xC7})
 _GLO_ANSWERS = frozenset({0xCC, 0xCD, 0xCF})
 _SERVICE_ANSWERS = _ANSWERS | _GLO_ANSWERS | {EXCEPTION_RESPONSE, CONFIRMED_SERVICE_ERROR, 0x2E}
-_MECHANISMS = {
-    Authentication.NONE: None,
-    Authentication.LLS: Mechanism.LLS,
-    Authentication.HLS_GMAC: Mechanism.HLS_GMAC,
-}
 
 
 class State(IntEnum):
@@ -106,10 +100,14 @@ class ClientAssociation:
             assert settings.encryption_key is not None
             assert settings.authentication_key is not None
             cipher = Cipher(settings.encryption_key, settings.authentication_key)
-        if settings.authentication is Authentication.HLS_GMAC:
+        self._shared: hls.SharedSecret | None = None
+        if settings.authentication.is_hls:
             hls.check_challenge(challenge)
+            if settings.authentication.needs_password:
+                self._shared = hls.SharedSecret(settings.authentication.mechanism, settings.password or b"")
         self._settings = settings
         self._challenge = challenge
+        self._server_challenge = b""
         self._title = settings.client_system_title or b""
         self._protector = Protector(cipher, settings.protection.security_control, self._title, counters)
         self._state = State.IDLE
@@ -122,6 +120,11 @@ class ClientAssociation:
     @property
     def state(self) -> State:
         return self._state
+
+    @property
+    def has_selective_access(self) -> bool:
+        """It was negotiated: GET and SET take a selection."""
+        return bool(self._conformance & _SELECTIVE_ACCESS)
 
     @property
     def last_received_counter(self) -> int | None:
@@ -137,12 +140,13 @@ class ClientAssociation:
         authentication = None
         if settings.authentication is Authentication.LLS:
             authentication = settings.password
-        elif settings.authentication is Authentication.HLS_GMAC:
+        elif settings.authentication.is_hls:
             authentication = self._challenge
+        tells_title = settings.needs_keys or settings.authentication.proves_titles
         apdu = Aarq(
             application_context=settings.application_context,
-            calling_ap_title=settings.client_system_title if settings.needs_keys else None,
-            mechanism=_MECHANISMS[settings.authentication],
+            calling_ap_title=settings.client_system_title if tells_title else None,
+            mechanism=settings.authentication.mechanism or None,
             authentication=authentication,
             user_information=self._protector.protect(_initiate_request(settings)),
         ).encode()
@@ -247,7 +251,7 @@ class ClientAssociation:
         self._conformance = int(response.conformance) & int(settings.conformance)
         self._set_limit(response.server_max_receive_pdu_size)
         self._associated = Associated(self._conformance, response.server_max_receive_pdu_size, title)
-        if settings.authentication is Authentication.HLS_GMAC:
+        if settings.authentication.is_hls:
             return self._begin_pass_3(aare)
         if aare.diagnostic == UserDiagnostic.AUTHENTICATION_REQUIRED or aare.authentication is not None:
             raise UnexpectedAnswer("the server demands a further authentication, which was not proposed")
@@ -280,16 +284,21 @@ class ClientAssociation:
 
     def _begin_pass_3(self, aare: Aare) -> Event:
         challenge = aare.authentication
-        if aare.mechanism not in (None, Mechanism.HLS_GMAC) or challenge is None:
-            raise SecurityError("the server accepts without the challenge of HLS-GMAC")
+        authentication = self._settings.authentication
+        if aare.mechanism not in (None, authentication.mechanism) or challenge is None:
+            raise SecurityError(f"the server accepts without the challenge of {authentication.value}")
         if not hls.MIN_CHALLENGE <= len(challenge) <= hls.MAX_CHALLENGE:
             raise SecurityError(f"the server's challenge has {len(challenge)} octets")
         if challenge == self._challenge:
             raise SecurityError("the server's challenge is our own")
-        if self._protector.peer_title is None:
-            raise SecurityError("HLS-GMAC needs the server's system title, which neither side gave")
         protector = self._protector
-        proof = hls.prove(protector.cipher, self._title, protector.next_counter(), challenge)
+        if authentication.proves_titles and protector.peer_title is None:
+            raise SecurityError(f"{authentication.value} needs the server's system title, which neither side gave")
+        if self._shared is not None:
+            self._server_challenge = challenge
+            proof = self._shared.prove(self._title, protector.peer_title or b"", challenge, self._challenge)
+        else:
+            proof = hls.prove(protector.cipher, self._title, protector.next_counter(), challenge)
         request = ActionRequestNormal(self._next_invoke(), hls.REPLY_TO_HLS, Data.octets(proof))
         self._state = State.AUTHENTICATING
         return Send(protector.protect(request.encode()))
@@ -323,8 +332,12 @@ class ClientAssociation:
         protector = self._protector
         if outcome.data is None:
             raise SecurityError("the server does not prove that it holds the keys")
-        assert protector.peer_title is not None
         proof = outcome.data.octet_string()
+        if self._shared is not None:
+            title = protector.peer_title or b""
+            self._shared.verify(title, self._title, self._challenge, self._server_challenge, proof)
+            return
+        assert protector.peer_title is not None
         counter = hls.verify(protector.cipher, protector.peer_title, self._challenge, proof)
         if counter <= before:
             raise SecurityError(f"the proof's invocation counter {counter} comes after {before}")

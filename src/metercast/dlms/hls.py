@@ -1,8 +1,10 @@
-"""HLS with GMAC, mechanism 5: what each side proves to the other (catalogue 2.6)."""
+"""HLS, mechanisms 3 to 6: what each side proves to the other (catalogue 2.6)."""
 
+import hashlib
 from hmac import compare_digest
-from typing import Final
+from typing import Final, NamedTuple
 
+from metercast.dlms.acse import Mechanism
 from metercast.dlms.ciphering import AUTHENTICATED, HEADER_SIZE, TAG_SIZE, Cipher
 from metercast.dlms.cosem import CosemMethod
 from metercast.dlms.errors import EncodeError, SecurityError
@@ -32,6 +34,30 @@ def verify(cipher: Cipher, system_title: bytes, challenge: bytes, proof: bytes) 
     if not compare_digest(cipher.authenticate(system_title, counter, challenge), proof[5:]):
         raise SecurityError("the proof of the challenge is wrong")
     return counter
+
+
+class SharedSecret(NamedTuple):
+    """Of the mechanisms MD5, SHA-1 and SHA-256: both sides hash what they know. Never printed."""
+
+    mechanism: Mechanism
+    secret: bytes
+
+    def __repr__(self) -> str:
+        return f"SharedSecret({self.mechanism.name})"
+
+    def prove(self, title: bytes, other_title: bytes, challenge: bytes, own_challenge: bytes) -> bytes:
+        """f(challenge) of the side that has `title`; `challenge` is what the other side sent, of `other_title`."""
+        if self.mechanism is Mechanism.HLS_MD5:
+            return hashlib.md5(challenge + self.secret, usedforsecurity=False).digest()
+        if self.mechanism is Mechanism.HLS_SHA1:
+            return hashlib.sha1(challenge + self.secret, usedforsecurity=False).digest()
+        assert self.mechanism is Mechanism.HLS_SHA256
+        return hashlib.sha256(self.secret + title + other_title + challenge + own_challenge).digest()
+
+    def verify(self, title: bytes, other_title: bytes, challenge: bytes, own_challenge: bytes, proof: bytes) -> None:
+        """As `prove` of the side that made the proof; SecurityError where it proves nothing."""
+        if not compare_digest(self.prove(title, other_title, challenge, own_challenge), proof):
+            raise SecurityError("the proof of the challenge is wrong")
 
 
 def check_challenge(challenge: bytes) -> None:

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 import msgspec
 
-from metercast.dlms.acse import ApplicationContext
+from metercast.dlms.acse import ApplicationContext, Mechanism
 from metercast.dlms.ciphering import AUTHENTICATED, BOTH, ENCRYPTED, KEY_SIZE, TITLE_SIZE
 from metercast.dlms.conformance import CLIENT_DEFAULT
 from metercast.dlms.errors import LocalProtocolError
@@ -15,7 +15,39 @@ DEFAULT_RESPONSE_LIMIT = 4 * 1024 * 1024
 class Authentication(StrEnum):
     NONE = "none"
     LLS = "lls"
+    HLS_MD5 = "hls-md5"
+    HLS_SHA1 = "hls-sha1"
     HLS_GMAC = "hls-gmac"
+    HLS_SHA256 = "hls-sha256"
+
+    @property
+    def mechanism(self) -> Mechanism:
+        return _MECHANISMS[self]
+
+    @property
+    def is_hls(self) -> bool:
+        """Both sides prove what they know with challenges, in four passes."""
+        return self not in (Authentication.NONE, Authentication.LLS)
+
+    @property
+    def needs_password(self) -> bool:
+        """A password, or the secret that both sides share."""
+        return self not in (Authentication.NONE, Authentication.HLS_GMAC)
+
+    @property
+    def proves_titles(self) -> bool:
+        """The system titles of both sides are part of the proof."""
+        return self in (Authentication.HLS_GMAC, Authentication.HLS_SHA256)
+
+
+_MECHANISMS = {
+    Authentication.NONE: Mechanism.NONE,
+    Authentication.LLS: Mechanism.LLS,
+    Authentication.HLS_MD5: Mechanism.HLS_MD5,
+    Authentication.HLS_SHA1: Mechanism.HLS_SHA1,
+    Authentication.HLS_GMAC: Mechanism.HLS_GMAC,
+    Authentication.HLS_SHA256: Mechanism.HLS_SHA256,
+}
 
 
 class Protection(StrEnum):
@@ -81,14 +113,14 @@ class AssociationSettings(msgspec.Struct, frozen=True, kw_only=True):
             raise LocalProtocolError(f"client SAP {self.client_sap} or server SAP {self.server_sap}")
         if self.max_receive_pdu_size != 0 and not 12 <= self.max_receive_pdu_size <= 0xFFFF:
             raise LocalProtocolError(f"maximum receive PDU size {self.max_receive_pdu_size}")
-        if self.authentication is Authentication.LLS and not self.password:
-            raise LocalProtocolError("LLS needs a password")
+        if self.authentication.needs_password and not self.password:
+            raise LocalProtocolError(f"{self.authentication.value} needs a password")
         for name, title in (("client", self.client_system_title), ("server", self.server_system_title)):
             if title is not None and len(title) != TITLE_SIZE:
                 raise LocalProtocolError(f"the {name}'s system title has {len(title)} octets, not {TITLE_SIZE}")
+        if (self.needs_keys or self.authentication.proves_titles) and self.client_system_title is None:
+            raise LocalProtocolError("ciphering, hls-gmac and hls-sha256 need the client's system title")
         if self.needs_keys:
-            if self.client_system_title is None:
-                raise LocalProtocolError("ciphering and HLS-GMAC need the client's system title")
             for name, key in (("encryption", self.encryption_key), ("authentication", self.authentication_key)):
                 if key is None or len(key) != KEY_SIZE:
                     raise LocalProtocolError(f"the {name} key of suite 0 is missing or has not {KEY_SIZE} octets")

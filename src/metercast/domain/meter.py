@@ -32,7 +32,10 @@ class Framing(StrEnum):
 class Authentication(StrEnum):
     NONE = "none"
     LLS = "lls"
+    HLS_MD5 = "hls-md5"
+    HLS_SHA1 = "hls-sha1"
     HLS_GMAC = "hls-gmac"
+    HLS_SHA256 = "hls-sha256"
 
 
 class Protection(StrEnum):
@@ -197,11 +200,12 @@ def check_record(record: MeterRecord) -> None:
         raise InvalidField("profile", record.profile, "no such profile; known: generic")
     for name, association in record.associations.items():
         needs_title = (
-            association.authentication is Authentication.HLS_GMAC or association.protection is not Protection.NONE
+            association.authentication in (Authentication.HLS_GMAC, Authentication.HLS_SHA256)
+            or association.protection is not Protection.NONE
         )
         if needs_title and association.client_system_title is None:
             path = f"associations.{name}.clientSystemTitle"
-            raise InvalidField(path, None, "ciphering and hls-gmac need the client's system title")
+            raise InvalidField(path, None, "ciphering, hls-gmac and hls-sha256 need the client's system title")
 
 
 def _check_hdlc(record: MeterRecord) -> None:

@@ -60,15 +60,16 @@ def public_settings(meter: Meter) -> AssociationSettings:
 
 def _missing(association: Association, secrets: AssociationSecrets) -> list[str]:
     missing = []
-    ciphered = association.protection is not Protection.NONE
-    if ciphered or association.authentication is Authentication.HLS_GMAC:
-        if association.client_system_title is None:
-            missing.append("clientSystemTitle")
+    authentication = _AUTHENTICATIONS[association.authentication]
+    needs_keys = association.protection is not Protection.NONE or authentication is DlmsAuthentication.HLS_GMAC
+    if (needs_keys or authentication.proves_titles) and association.client_system_title is None:
+        missing.append("clientSystemTitle")
+    if needs_keys:
         if secrets.encryption_key is None:
             missing.append("encryptionKey")
         if secrets.authentication_key is None:
             missing.append("authenticationKey")
-    if association.authentication is Authentication.LLS and not secrets.password:
+    if authentication.needs_password and not secrets.password:
         missing.append("password")
     return missing
 

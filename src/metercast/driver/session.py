@@ -4,15 +4,15 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from metercast.commands.contract import MeterRefused, StepFailed
+from metercast.commands.contract import MeterRefused, SelectionUnavailable, StepFailed
 from metercast.dlms.association import ClientAssociation
-from metercast.dlms.cosem import CosemAttribute, CosemMethod
+from metercast.dlms.cosem import CosemAttribute, CosemMethod, Selection
 from metercast.dlms.data import Data
 from metercast.dlms.errors import DlmsError
 from metercast.dlms.events import ActionResult, Associated, GetResult, SetResult
 from metercast.dlms.protection import NO_COUNTERS
 from metercast.dlms.results import ActionResultCode
-from metercast.dlms.settings import AssociationSettings, Authentication
+from metercast.dlms.settings import AssociationSettings
 from metercast.domain.meter import Meter
 from metercast.domain.outcome import Phase
 from metercast.domain.words import ErrorWord
@@ -100,11 +100,13 @@ class DlmsSession:
         except TransportError as error:
             raise failure_of(error, WAIT) from error
 
-    async def get(self, attribute: CosemAttribute) -> Data:
+    async def get(self, attribute: CosemAttribute, selection: Selection | None = None) -> Data:
         conversation = await self._open()
         what = Step("GET", attribute)
+        if selection is not None and not conversation.association.has_selective_access:
+            raise SelectionUnavailable(ErrorWord.SERVICE_NOT_SUPPORTED, f"{what}: selective access was not negotiated")
         try:
-            apdu = conversation.association.get(attribute)
+            apdu = conversation.association.get(attribute, selection)
         except DlmsError as error:
             raise failure_of(error, what) from error
         conversation.send(apdu)
@@ -169,7 +171,7 @@ class DlmsSession:
         if self.associated is not None and self.associated.server_system_title is not None:
             return self.associated.server_system_title
         settings = self._settings
-        if settings is not None and settings.authentication is Authentication.HLS_GMAC:
+        if settings is not None and settings.authentication.proves_titles:
             return settings.server_system_title
         return None
 
@@ -230,7 +232,7 @@ class DlmsSession:
 
     async def _converse(self, settings: AssociationSettings, supply: CounterSupply | None) -> Conversation:
         counters = supply.next if supply is not None else NO_COUNTERS
-        challenge = self._challenge() if settings.authentication is Authentication.HLS_GMAC else b""
+        challenge = self._challenge() if settings.authentication.is_hls else b""
         try:
             association = ClientAssociation(settings, counters, challenge)
             link, pace = link_to(self.meter.record.connection, settings)

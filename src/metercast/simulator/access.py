@@ -27,10 +27,7 @@ class ObjectAccess:
         result: Data | DataAccessResult
         try:
             self._spoil("get", attribute)
-            read = self._attribute(attribute, selection).read
-            if read is None:
-                raise Refusal(DataAccessResult.READ_WRITE_DENIED)
-            result = read(self._state, self._caller)
+            result = self._read(self._attribute(attribute), selection)
         except Refusal as refusal:
             result = DataAccessResult(refusal.result)
         self._note("get", attribute, 0 if isinstance(result, Data) else int(result))
@@ -41,8 +38,8 @@ class ObjectAccess:
         result = DataAccessResult.SUCCESS
         try:
             self._spoil("set", attribute)
-            write = self._attribute(attribute, selection).write
-            if write is None:
+            write = self._attribute(attribute).write
+            if write is None or selection is not None:
                 raise Refusal(DataAccessResult.READ_WRITE_DENIED)
             write(self._state, value)
         except Refusal as refusal:
@@ -69,13 +66,19 @@ class ObjectAccess:
         self._note("action", method, int(result))
         return result, returned
 
-    def _attribute(self, attribute: CosemAttribute, selection: Selection | None) -> Attribute:
-        found = self._model.attribute(
+    def _attribute(self, attribute: CosemAttribute) -> Attribute:
+        return self._model.attribute(
             self._caller.client_sap, attribute.class_id, attribute.logical_name, attribute.index
         )
-        if selection is not None:  # no object of this model has selective access
+
+    def _read(self, attribute: Attribute, selection: Selection | None) -> Data:
+        if attribute.read is None:
+            raise Refusal(DataAccessResult.READ_WRITE_DENIED)
+        if selection is None:
+            return attribute.read(self._state, self._caller)
+        if attribute.select is None:
             raise Refusal(DataAccessResult.OTHER_REASON)
-        return found
+        return attribute.select(self._state, self._caller, selection)
 
     def _note(self, service: Service, target: CosemAttribute | CosemMethod, result: int) -> None:
         self._observer.service_answered(service, target.class_id, target.logical_name, target.index, result)

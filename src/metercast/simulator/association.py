@@ -17,7 +17,7 @@ from metercast.dlms.ciphering import PLAIN_TAGS, overhead
 from metercast.dlms.data import Data, Tag
 from metercast.dlms.errors import DecodeError, SecurityError
 from metercast.dlms.get import GET_REQUEST
-from metercast.dlms.hls import REPLY_TO_HLS
+from metercast.dlms.hls import REPLY_TO_HLS, SharedSecret
 from metercast.dlms.initiate import InitiateResponse, decode_initiate_request
 from metercast.dlms.results import ActionResultCode
 from metercast.dlms.service_error import EXCEPTION_RESPONSE, ExceptionResponse, ServiceErrorCode, StateError
@@ -26,7 +26,7 @@ from metercast.simulator.access import ObjectAccess
 from metercast.simulator.channel import OutOfStep, SecureChannel, Silence
 from metercast.simulator.objects.model import standard_model, standard_object_list
 from metercast.simulator.observer import Observer
-from metercast.simulator.opening import AssociationHolder, Opened, Opening
+from metercast.simulator.opening import HLS, AssociationHolder, Opened, Opening
 from metercast.simulator.security import another_name, another_title
 from metercast.simulator.services import TOO_LONG, UNSUPPORTED, Services
 from metercast.simulator.session_faults import SessionFaults
@@ -149,7 +149,7 @@ class ServerAssociation:
         self._access = ObjectAccess(standard_model(), self._meter.state, self, self._faults, self._observer)
         self._services = Services(self._access, opened.conformance)
         self._meter.hold(self, alone=self._faults.hold is not None)
-        if opened.mechanism == Mechanism.HLS_GMAC:
+        if opened.mechanism in HLS:
             self.phase = Phase.HLS_PENDING
         else:
             self.phase = Phase.OPEN
@@ -221,14 +221,27 @@ class ServerAssociation:
         try:
             if parameter is None or parameter.tag is not Tag.OCTET_STRING:
                 raise SecurityError("not an octet-string")
-            self._channel.check_proof(opened.client_title, opened.server_challenge, parameter.value)
+            proof = self._proved(opened, parameter.value)
         except SecurityError as exc:
             self._observer.refused(f"f(StoC): {exc}")
             self.end(released=True)
             response = MethodResponse(ActionResultCode.READ_WRITE_DENIED)
             return ActionResponseNormal(request.invoke, response).encode()
-        proof = self._channel.prove(opened.client_challenge)
         self.phase = Phase.OPEN
-        self._observer.association_established(self.client_sap, Mechanism.HLS_GMAC)
+        self._observer.association_established(self.client_sap, Mechanism(opened.mechanism))
         response = MethodResponse(ActionResultCode.SUCCESS, Data.octets(proof))
         return ActionResponseNormal(request.invoke, response).encode()
+
+    def _proved(self, opened: Opened, proof: bytes) -> bytes:
+        """f(CtoS), where f(StoC) is right; SecurityError."""
+        theirs, ours = opened.client_challenge, opened.server_challenge
+        if opened.mechanism == Mechanism.HLS_GMAC:
+            self._channel.check_proof(opened.client_title, ours, proof)
+            return self._channel.prove(theirs)
+        secret = self._meter.spec.password or b""
+        if self._faults.wrong_key:
+            self._observer.fault_played("wrong-key")
+            secret += b"?"
+        shared = SharedSecret(Mechanism(opened.mechanism), secret)
+        shared.verify(opened.client_title, self._channel.title, ours, theirs, proof)
+        return shared.prove(self._channel.title, opened.client_title, theirs, ours)

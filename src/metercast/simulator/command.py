@@ -8,11 +8,11 @@ import click
 from metercast.simulator.faults import FaultRule, parse_fault_rules
 from metercast.simulator.population import MAX_METERS, Population
 from metercast.simulator.process import SimulatorOptions, run_simulator
-from metercast.simulator.spec import DEFAULT_MAX_PDU
+from metercast.simulator.spec import AUTHENTICATIONS, DEFAULT_MAX_PDU, Authentication
 
 DEFAULT_BASE_PORT = 24059
 
-Security = Literal["mixed", "none", "lls", "hls-gmac"]
+Security = Literal["mixed"] | Authentication
 Chosen = Literal["none", "authenticated", "encrypted", "both"]
 _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 
@@ -29,7 +29,7 @@ _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
     help="The first meter's port, the others follow; 0 lets the system choose each.",
 )
 @click.option("--addresses", is_flag=True, help="A loopback address of its own for each meter, all on --base-port.")
-@click.option("--security", type=click.Choice(["mixed", "none", "lls", "hls-gmac"]), default="mixed", show_default=True)
+@click.option("--security", type=click.Choice(["mixed", *AUTHENTICATIONS]), default="mixed", show_default=True)
 @click.option(
     "--protection",
     type=click.Choice(["none", "authenticated", "encrypted", "both"]),

@@ -38,8 +38,13 @@ POLICY_BITS = {"none": 0x00, "authenticated": 0x10, "encrypted": 0x20, "both": 0
 MECHANISMS: dict[Authentication, Mechanism] = {
     "none": Mechanism.NONE,
     "lls": Mechanism.LLS,
+    "hls-md5": Mechanism.HLS_MD5,
+    "hls-sha1": Mechanism.HLS_SHA1,
     "hls-gmac": Mechanism.HLS_GMAC,
+    "hls-sha256": Mechanism.HLS_SHA256,
 }
+HLS = frozenset(MECHANISMS.values()) - {Mechanism.NONE, Mechanism.LLS}
+_WITH_TITLES = frozenset({Mechanism.HLS_GMAC, Mechanism.HLS_SHA256})
 CALLED_AP_TITLE_NOT_RECOGNIZED = 7
 RESERVED_PDU_SIZES = range(1, 12)
 CHALLENGE_SIZE = 16
@@ -187,10 +192,10 @@ class Opening:
                 password += b"?"
             if not compare_digest(value, password):
                 raise Rejected(UserDiagnostic.AUTHENTICATION_FAILURE)
-        if expected is Mechanism.HLS_GMAC:
+        if expected in HLS:
             if not MIN_CHALLENGE <= len(value) <= MAX_CHALLENGE:
                 raise Rejected(UserDiagnostic.AUTHENTICATION_FAILURE)
-            if aarq.calling_ap_title is None or len(aarq.calling_ap_title) != TITLE_SIZE:
+            if expected in _WITH_TITLES and len(aarq.calling_ap_title or b"") != TITLE_SIZE:
                 raise Rejected(UserDiagnostic.CALLING_AP_TITLE_NOT_RECOGNIZED)
         return expected
 
@@ -235,7 +240,7 @@ class Opening:
             policy=self._policy(client_sap),
             client_title=aarq.calling_ap_title or b"",
             client_challenge=aarq.authentication or b"",
-            server_challenge=os.urandom(CHALLENGE_SIZE) if mechanism is Mechanism.HLS_GMAC else b"",
+            server_challenge=os.urandom(CHALLENGE_SIZE) if mechanism in HLS else b"",
         )
 
     def _accept(self, client_sap: int, context: int, opened: Opened, control: int) -> bytes:
@@ -243,7 +248,7 @@ class Opening:
             conformance=opened.conformance, server_max_receive_pdu_size=self._meter.spec.max_pdu
         ).encode()
         mechanism = Mechanism(opened.mechanism)
-        pending = mechanism is Mechanism.HLS_GMAC
+        pending = mechanism in HLS
         diagnostic = UserDiagnostic.AUTHENTICATION_REQUIRED if pending else UserDiagnostic.NULL
         self._observer.association_answered(client_sap, mechanism, 0, int(diagnostic))
         titled = opened.ciphered or pending

@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 from metercast.simulator.faults import FaultRule
 from metercast.simulator.spec import (
-    AUTHENTICATIONS,
     DEFAULT_CONFORMANCE,
     DEFAULT_MAX_PDU,
+    MIXED,
     MULTIPLE_REFERENCES,
     Authentication,
     GatewaySpec,
@@ -83,7 +83,7 @@ class Population:
         meters = []
         for index in range(count):
             behind = index >= count - gateway
-            authentication = AUTHENTICATIONS[index % 3] if security == "mixed" else security
+            authentication = MIXED[index % len(MIXED)] if security == "mixed" else security
             spec = _meter(index + first_number, seed, authentication, protection)
             own_host = str(FIRST_OWN_ADDRESS + index) if own_addresses else host
             own_port = base_port if own_addresses or base_port == 0 else base_port + index
@@ -143,6 +143,7 @@ def _meter(number: int, seed: int, authentication: Authentication, protection: P
     number += seed % 50_000 * 65_536
     chosen: Protection = protection or ("both" if authentication == "hls-gmac" else "none")
     ciphered = authentication == "hls-gmac" or chosen != "none"
+    needs_password = authentication not in ("none", "hls-gmac")
     serial = f"{number:010d}"
     return MeterSpec(
         meter_id=meter_id,
@@ -151,10 +152,10 @@ def _meter(number: int, seed: int, authentication: Authentication, protection: P
         system_title=b"MMM" + b"\0" + number.to_bytes(4, "big"),
         authentication=authentication,
         protection=chosen,
-        password=_derived(seed, meter_id, "password", 4).hex().encode() if authentication == "lls" else None,
+        password=_derived(seed, meter_id, "password", 4).hex().encode() if needs_password else None,
         encryption_key=_derived(seed, meter_id, "encryption", 16) if ciphered else None,
         authentication_key=_derived(seed, meter_id, "authentication", 16) if ciphered else None,
-        client_system_title=CLIENT_SYSTEM_TITLE if ciphered else None,
+        client_system_title=CLIENT_SYSTEM_TITLE if ciphered or authentication == "hls-sha256" else None,
     )
 
 

@@ -1,19 +1,21 @@
 """What one simulated meter is, before it runs: identity, address, security, manners, faults."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from metercast.simulator.faults import NO_FAULTS, Faults
 
-Authentication = Literal["none", "lls", "hls-gmac"]
+Authentication = Literal["none", "lls", "hls-md5", "hls-sha1", "hls-gmac", "hls-sha256"]
 Protection = Literal["none", "authenticated", "encrypted", "both"]
-AUTHENTICATIONS: tuple[Authentication, ...] = ("none", "lls", "hls-gmac")
+AUTHENTICATIONS: tuple[Authentication, ...] = get_args(Authentication)
+MIXED: tuple[Authentication, ...] = ("none", "lls", "hls-gmac")
 
 MANAGEMENT_CLIENT = 1
 PUBLIC_CLIENT = 16
 
-# Priority, block transfer with get, set and action; get, set, action (catalogue 2.3).
-DEFAULT_CONFORMANCE = 0x005C19
+# Priority, block transfer with get, set and action; get, set, action, selective access (catalogue 2.3).
+DEFAULT_CONFORMANCE = 0x005C1D
+SELECTIVE_ACCESS = 0x000004
 MULTIPLE_REFERENCES = 0x000200
 DEFAULT_MAX_PDU = 1024
 
@@ -87,12 +89,12 @@ class MeterSpec:
         }
         if self.password is not None:
             management["password"] = self.password.decode("ascii")
+        if self.client_system_title is not None:
+            management["clientSystemTitle"] = self.client_system_title.hex().upper()
         if self.ciphered:
-            assert self.client_system_title
             assert self.encryption_key
             assert self.authentication_key
             management["securitySuite"] = 0
-            management["clientSystemTitle"] = self.client_system_title.hex().upper()
             management["encryptionKey"] = self.encryption_key.hex().upper()
             management["authenticationKey"] = self.authentication_key.hex().upper()
         # A meter tells its system title only where ciphering is used; its name can always be read.

@@ -4,11 +4,12 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from metercast.dlms.data import encode_data
+from metercast.dlms.data import Data, encode_data
 from metercast.dlms.logical_name import LogicalName
 from metercast.simulator.calendar import NAME, PARTS, ActivityCalendar
 from metercast.simulator.clock import MeterClock, TimeSource, ZoneRules
 from metercast.simulator.energy import Energy
+from metercast.simulator.events import POWER_UP, STANDARD_LOG, EventLogs, LoggedEvent
 from metercast.simulator.relay import ControlState, Relay
 from metercast.simulator.spec import MeterSpec
 
@@ -25,10 +26,12 @@ class MeterState:
         "calendar",
         "clock",
         "energy",
+        "events",
         "executed",
         "on_execution",
         "relay",
         "spec",
+        "special_days",
         "tariff",
     )
 
@@ -43,6 +46,9 @@ class MeterState:
         self.calendar = ActivityCalendar(past_at_once=spec.past_activation == "at-once")
         self.relay = Relay(spec.control_mode)
         self.energy = Energy(spec.serial, self.clock.timestamp())
+        self.special_days: list[Data] = []
+        self.events = EventLogs()
+        self.note(STANDARD_LOG, POWER_UP)
         self.billing_counter = 0
         self.tariff = 1
         self.executed: dict[MethodKey, int] = {}
@@ -51,6 +57,9 @@ class MeterState:
     def refresh(self) -> None:
         """Lets happen what the time brings: an armed calendar whose moment has come becomes active."""
         self.calendar.run(self.clock.timestamp())
+
+    def note(self, log: int, code: int) -> None:
+        self.events.note(log, LoggedEvent(self.clock.timestamp(), code))
 
     def count_execution(self, class_id: int, logical_name: LogicalName, index: int) -> None:
         key = (class_id, logical_name, index)

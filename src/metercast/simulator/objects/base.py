@@ -6,6 +6,7 @@ Objects hold no state: one model serves every meter, each call is given the mete
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
+from metercast.dlms.cosem import Selection
 from metercast.dlms.data import Data
 from metercast.dlms.logical_name import LogicalName
 from metercast.dlms.results import DataAccessResult
@@ -59,15 +60,17 @@ class Caller(Protocol):
 
 
 Reader = Callable[[MeterState, Caller], Data]
+Selector = Callable[[MeterState, Caller, Selection], Data]
 Writer = Callable[[MeterState, Data], None]
 Invoker = Callable[[MeterState, Data], Data | None]
 
 
 class Attribute(NamedTuple):
-    """None where the attribute is not to be read, or not to be written. Writers raise Refusal."""
+    """None where the attribute is not to be read, or written, or has no selective access. They may raise Refusal."""
 
     read: Reader | None = None
     write: Writer | None = None
+    select: Selector | None = None
 
     @property
     def access_mode(self) -> int:

@@ -6,7 +6,8 @@ from metercast.dlms.data import Data, Tag
 from metercast.dlms.datetimes import ANY, ANY_YEAR, LAST_DAY, STATUS_DST, CosemDate, CosemDateTime, CosemTime
 from metercast.dlms.errors import DecodeError, EncodeError
 from metercast.dlms.results import DataAccessResult
-from metercast.simulator.clock import ZoneChange
+from metercast.simulator.clock import ZoneChange, ZoneRules
+from metercast.simulator.events import CLOCK_ADJUSTED, STANDARD_LOG
 from metercast.simulator.objects.base import Attribute, Caller, CosemObject, Refusal, constant, name
 from metercast.simulator.shape import OctetsOf, matches
 from metercast.simulator.state import MeterState
@@ -18,14 +19,18 @@ MINUTE_SECONDS = 60
 CRYSTAL = 1
 
 
-def _time(state: MeterState, caller: Caller) -> Data:
-    timestamp = state.clock.timestamp()
-    offset = state.clock.rules.offset_at(timestamp)
-    daylight = offset != state.clock.rules.standard_offset
+def clock_data(rules: ZoneRules, timestamp: float) -> Data:
+    """A moment as the meter's clock shows it; `timestamp` is seconds since 1970 UTC."""
+    offset = rules.offset_at(timestamp)
+    daylight = offset != rules.standard_offset
     dial = datetime.fromtimestamp(timestamp + offset * 60, UTC)
     date = CosemDate(dial.year, dial.month, dial.day, dial.isoweekday())
     clock_time = CosemTime(dial.hour, dial.minute, dial.second, dial.microsecond // 10_000)
     return Data.octets(CosemDateTime(date, clock_time, -offset, STATUS_DST if daylight else 0).encode())
+
+
+def _time(state: MeterState, caller: Caller) -> Data:
+    return clock_data(state.clock.rules, state.clock.timestamp())
 
 
 def _set_time(state: MeterState, value: Data) -> None:
@@ -40,6 +45,7 @@ def _set_time(state: MeterState, value: Data) -> None:
     if moment.time.second == ANY:
         raise Refusal(DataAccessResult.OTHER_REASON)
     state.clock.set(timestamp)
+    state.note(STANDARD_LOG, CLOCK_ADJUSTED)
 
 
 def _status(state: MeterState, caller: Caller) -> Data:
@@ -60,6 +66,7 @@ def _shift(state: MeterState, parameter: Data) -> None:
     if abs(parameter.value) > MAX_SHIFT_SECONDS:
         raise Refusal(DataAccessResult.OTHER_REASON)
     state.clock.shift(parameter.value)
+    state.note(STANDARD_LOG, CLOCK_ADJUSTED)
 
 
 def _adjust(state: MeterState, parameter: Data, grid: int) -> None:

@@ -10,10 +10,12 @@ from metercast.simulator.objects.base import Attribute, CosemObject, Invoker, Re
 from metercast.simulator.objects.calendar import activity_calendar
 from metercast.simulator.objects.clock import CLOCK, clock
 from metercast.simulator.objects.data import INVOCATION_COUNTER, LOGICAL_DEVICE_NAME, data_objects
+from metercast.simulator.objects.profiles import event_logs, load_profile
 from metercast.simulator.objects.registers import registers
 from metercast.simulator.objects.relay import disconnect_control
 from metercast.simulator.objects.scripts import mdi_reset, tariff_scripts
 from metercast.simulator.objects.security import CURRENT_ASSOCIATION, current_association, security_setup
+from metercast.simulator.objects.special_days import special_days
 from metercast.simulator.spec import PUBLIC_CLIENT
 
 LOGICAL_NAME_ATTRIBUTE = 1
@@ -98,6 +100,9 @@ def standard_model() -> ObjectModel:
             *data_objects(),
             clock(),
             activity_calendar(),
+            special_days(),
+            load_profile(),
+            *event_logs(),
             disconnect_control(),
             mdi_reset(),
             tariff_scripts(),

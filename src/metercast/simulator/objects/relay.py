@@ -2,6 +2,7 @@
 
 from metercast.dlms.data import Data, Tag
 from metercast.dlms.results import DataAccessResult
+from metercast.simulator.events import DISCONNECTOR_LOG, REMOTE_CONNECTION, REMOTE_DISCONNECTION
 from metercast.simulator.objects.base import Attribute, CosemObject, Refusal, name
 from metercast.simulator.relay import NotSwitchable
 from metercast.simulator.state import MeterState
@@ -28,6 +29,7 @@ def _remote(state: MeterState, parameter: Data, connect: bool) -> None:
             state.relay.remote_disconnect()
     except NotSwitchable:
         raise Refusal(DataAccessResult.OTHER_REASON) from None
+    state.note(DISCONNECTOR_LOG, REMOTE_CONNECTION if connect else REMOTE_DISCONNECTION)
 
 
 def disconnect_control() -> CosemObject:

@@ -1,0 +1,287 @@
+"""READ_PROFILE and READ_EVENTS: rows of a profile generic, by time or by number (class 7, catalogue 1.6 and 1.7).
+
+A range of time is read in windows, so that no answer is long; a row at the edge of two comes once. Where the
+association has no selective access the whole buffer is read and what was asked for is kept of it.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Final, NamedTuple, Protocol
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from metercast.commands.clock_object import CLASS_ID as CLOCK_CLASS
+from metercast.commands.clock_object import DEFAULT_OBIS as CLOCK_OBIS
+from metercast.commands.clock_object import TIME, instant_of
+from metercast.commands.contract import CommandType, MeterRefused, MeterSession, SelectionUnavailable, StepFailed
+from metercast.commands.parameters import ROOT, Obis, logical_name, require
+from metercast.commands.plain import plain
+from metercast.commands.profile_object import (
+    BUFFER,
+    CAPTURE_OBJECTS,
+    CAPTURE_PERIOD,
+    CaptureObject,
+    ProfileObject,
+    by_entry,
+    by_range,
+    decode_columns,
+    unpacked_rows,
+)
+from metercast.commands.scaler_unit import ScalerUnit, exact, read_scaler_unit, scaler_unit_of
+from metercast.commands.steps import read
+from metercast.commands.units import unit_name
+from metercast.dlms.cosem import CosemAttribute, Selection
+from metercast.dlms.data import Data, Tag
+from metercast.dlms.data_types import NUMBERS
+from metercast.dlms.datetimes import CosemDateTime
+from metercast.dlms.errors import DlmsError
+from metercast.dlms.logical_name import LogicalName
+from metercast.domain.command import CommandTraits
+from metercast.domain.outcome import Outcome
+from metercast.domain.problem import InvalidField
+from metercast.domain.retry import Resend
+from metercast.domain.words import ErrorWord
+
+DEFAULT_PROFILE: Final = "1.0.99.1.0.255"
+MAX_WINDOWS: Final = 4000
+MAX_ROWS: Final = 200_000
+_CLOCK: Final = CaptureObject(CosemAttribute(CLOCK_CLASS, LogicalName.parse(CLOCK_OBIS), TIME))
+_UNIX_TIME: Final = CosemAttribute(1, LogicalName.parse("0.0.1.1.0.255"), 2)
+
+Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class Entries(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
+    """Numbers of rows, the first being 1; a `last` of 0 is the last that there is."""
+
+    first: Annotated[int, msgspec.Meta(ge=1, le=2**32 - 1)]
+    last: Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)] = 0
+
+
+class Wanted(Protocol):
+    """What both commands ask for: rows of a time, of their numbers, or all."""
+
+    @property
+    def from_(self) -> datetime | None: ...
+
+    @property
+    def to(self) -> datetime | None: ...
+
+    @property
+    def entries(self) -> Entries | None: ...
+
+    @property
+    def window_hours(self) -> float: ...
+
+
+class ReadProfile(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
+    from_: Instant | None = msgspec.field(default=None, name="from")
+    to: Instant | None = None
+    entries: Entries | None = None
+    window_hours: Annotated[float, msgspec.Meta(ge=0.25, le=8784)] = 24
+    obis: Obis = DEFAULT_PROFILE
+
+
+class ReadEvents(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
+    log: Annotated[int, msgspec.Meta(ge=0, le=255)] = 0
+    from_: Instant | None = msgspec.field(default=None, name="from")
+    to: Instant | None = None
+    entries: Entries | None = None
+    window_hours: Annotated[float, msgspec.Meta(ge=0.25, le=8784)] = 8784
+    obis: Obis | None = None
+
+
+class Column(NamedTuple):
+    captured: CaptureObject
+    scale: ScalerUnit | None
+
+    @property
+    def is_clock(self) -> bool:
+        attribute = self.captured.attribute
+        return (attribute.class_id, attribute.index) == (CLOCK_CLASS, TIME) or attribute == _UNIX_TIME
+
+    def to_json(self) -> dict[str, Any]:
+        attribute = self.captured.attribute
+        shown: dict[str, Any] = {
+            "class": attribute.class_id,
+            "obis": str(attribute.logical_name),
+            "attribute": attribute.index,
+        }
+        if self.captured.data_index:
+            shown["dataIndex"] = self.captured.data_index
+        if self.scale is not None:
+            shown |= {"unit": unit_name(self.scale.unit), "scaler": self.scale.scaler}
+        return shown
+
+
+class Row(NamedTuple):
+    instant: datetime | None
+    cells: list[Any]
+
+
+def check_profile(parameters: ReadProfile, now: datetime) -> None:
+    logical_name(parameters.obis, f"{ROOT}.obis")
+    _check_wanted(parameters)
+
+
+def check_events(parameters: ReadEvents, now: datetime) -> None:
+    if parameters.obis is not None:
+        logical_name(parameters.obis, f"{ROOT}.obis")
+        require(parameters.log == 0, "log", parameters.log, "either log or obis")
+    _check_wanted(parameters)
+
+
+def _check_wanted(parameters: Wanted) -> None:
+    first, last = parameters.from_, parameters.to
+    for name, value, other in (("from", first, last), ("to", last, first)):
+        if value is None and other is not None:
+            raise InvalidField(f"{ROOT}.{name}", None, "from and to are given both or not at all")
+    if first is None or last is None:
+        return
+    require(parameters.entries is None, "entries", "given", "either from and to, or entries")
+    require(first < last, "to", last.isoformat(), "not after from")
+    windows = (last - first) / timedelta(hours=parameters.window_hours)
+    require(windows <= MAX_WINDOWS, "windowHours", parameters.window_hours, f"makes more than {MAX_WINDOWS} windows")
+
+
+async def perform_profile(session: MeterSession, parameters: ReadProfile) -> Outcome:
+    return await _perform(session, parameters.obis, parameters)
+
+
+async def perform_events(session: MeterSession, parameters: ReadEvents) -> Outcome:
+    return await _perform(session, parameters.obis or f"0.0.99.98.{parameters.log}.255", parameters)
+
+
+async def _perform(session: MeterSession, obis: str, wanted: Wanted) -> Outcome:
+    profile = ProfileObject(LogicalName.parse(obis))
+    captured = await read(session, profile.attribute(CAPTURE_OBJECTS), decode_columns)
+    period = await read(session, profile.attribute(CAPTURE_PERIOD), Data.number)
+    columns = await _columns(session, captured)
+    reader = _Reader(session, profile, columns, period)
+    rows: list[list[Any]] = []
+    async for part in reader.parts(wanted):
+        rows += [row.cells for row in part]
+        if len(rows) > MAX_ROWS:
+            raise StepFailed(ErrorWord.INVALID_RESPONSE, f"{obis} gives more than {MAX_ROWS} rows: ask for fewer")
+    shown = [column.to_json() for column in columns]
+    return Outcome.done({"obis": obis, "capturePeriodSeconds": period, "columns": shown, "rows": rows})
+
+
+async def _columns(session: MeterSession, captured: list[CaptureObject]) -> list[Column]:
+    """With scaler and unit where the column is of a register; without where the meter does not tell them."""
+    scales: dict[CosemAttribute, ScalerUnit | None] = {}
+    columns = []
+    for each in captured:
+        holder = scaler_unit_of(each.attribute)
+        if holder is not None and holder not in scales:
+            try:
+                scales[holder] = await read_scaler_unit(session, holder)
+            except MeterRefused:
+                scales[holder] = None
+        columns.append(Column(each, None if holder is None else scales[holder]))
+    return columns
+
+
+class _Reader:
+    """One profile in one session."""
+
+    def __init__(self, session: MeterSession, profile: ProfileObject, columns: list[Column], period: int) -> None:
+        self._session = session
+        self._buffer = profile.attribute(BUFFER)
+        self._columns = columns
+        self._period = timedelta(seconds=period)
+        self._zone = ZoneInfo(session.meter.record.time_zone)
+        self._clock = next((index for index, column in enumerate(columns) if column.is_clock), None)
+
+    async def parts(self, wanted: Wanted) -> AsyncIterator[list[Row]]:
+        first, last = wanted.from_, wanted.to
+        if first is None or last is None:
+            yield await self._by_entry(wanted.entries)
+            return
+        try:
+            start = first
+            while start < last:
+                end = min(start + timedelta(hours=wanted.window_hours), last)
+                rows = await self._rows(self._range(start, end))
+                after = start if start > first else None  # that instant was in the window before
+                yield [row for row in rows if _is_within(row, first, last, after)]
+                start = end
+        except SelectionUnavailable:
+            yield [row for row in await self._rows(None) if _is_within(row, first, last, None)]
+
+    async def _by_entry(self, entries: Entries | None) -> list[Row]:
+        if entries is None:
+            return await self._rows(None)
+        try:
+            return await self._rows(by_entry(entries.first, entries.last))
+        except SelectionUnavailable:
+            rows = await self._rows(None)
+            return rows[entries.first - 1 : entries.last or None]
+
+    async def _rows(self, selection: Selection | None) -> list[Row]:
+        buffer = await self._session.get(self._buffer, selection)
+        try:
+            return list(self._decoded(buffer))
+        except (DlmsError, ValueError, OverflowError) as error:
+            raise StepFailed(ErrorWord.INVALID_RESPONSE, f"GET {self._buffer}: {error}") from error
+
+    def _range(self, first: datetime, last: datetime) -> Selection:
+        column = _CLOCK if self._clock is None else self._columns[self._clock].captured
+        return by_range(column, self._encoded(column, first), self._encoded(column, last))
+
+    def _encoded(self, column: CaptureObject, instant: datetime) -> Data:
+        if column.attribute == _UNIX_TIME:
+            return Data.double_long_unsigned(int(instant.timestamp()))
+        value = CosemDateTime.from_datetime(instant.astimezone(self._zone))
+        return Data.octets(value._replace(date=value.date._replace(weekday=0xFF)).encode())
+
+    def _decoded(self, buffer: Data) -> Iterator[Row]:
+        packed = buffer.elements()
+        instant: datetime | None = None
+        for number, cells in enumerate(unpacked_rows(buffer, len(self._columns))):
+            if self._clock is not None:
+                told = packed[number].elements()[self._clock]
+                if told.tag is not Tag.NULL_DATA:
+                    instant = self._instant(told)
+                elif instant is not None:
+                    instant += self._period
+            yield Row(instant, [self._shown(index, cell, instant) for index, cell in enumerate(cells)])
+
+    def _instant(self, cell: Data) -> datetime | None:
+        if cell.tag in NUMBERS:
+            return datetime.fromtimestamp(cell.number(), UTC)
+        return instant_of(CosemDateTime.decode(cell.octet_string(12)), self._zone)
+
+    def _shown(self, index: int, cell: Data, instant: datetime | None) -> Any:
+        column = self._columns[index]
+        if index == self._clock and instant is not None:
+            return instant.isoformat()
+        if column.is_clock and cell.tag not in NUMBERS and cell.tag is not Tag.NULL_DATA:
+            return str(CosemDateTime.decode(cell.octet_string(12)))
+        if column.scale is not None and cell.tag in NUMBERS:
+            return exact(cell.number(), column.scale.scaler)
+        return plain(cell)
+
+
+def _is_within(row: Row, first: datetime, last: datetime, after: datetime | None) -> bool:
+    """A row whose time is not known stays."""
+    instant = row.instant
+    return instant is None or (first <= instant <= last and (after is None or instant > after))
+
+
+READ_PROFILE = CommandType(
+    traits=CommandTraits(name="READ_PROFILE", resend=Resend.SAFE, expires_after=timedelta(hours=6)),
+    parameters=ReadProfile,
+    perform=perform_profile,
+    check=check_profile,
+    summary="Reads rows of a load profile, of a time or by their numbers: exact values, units, times with zone.",
+)
+
+READ_EVENTS = CommandType(
+    traits=CommandTraits(name="READ_EVENTS", resend=Resend.SAFE, expires_after=timedelta(hours=6)),
+    parameters=ReadEvents,
+    perform=perform_events,
+    check=check_events,
+    summary="Reads an event log of the meter, of a time or by the entries' numbers.",
+)

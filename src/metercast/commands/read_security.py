@@ -1,0 +1,68 @@
+"""READ_SECURITY: policy, suite and system titles of the security setup (class 64, catalogue 1.12); no key is read."""
+
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+
+from metercast.commands.contract import CommandType, MeterSession
+from metercast.commands.parameters import ROOT, Obis, logical_name
+from metercast.commands.steps import read
+from metercast.dlms.cosem import CosemAttribute
+from metercast.dlms.data import Data
+from metercast.dlms.logical_name import LogicalName
+from metercast.domain.command import CommandTraits
+from metercast.domain.outcome import Outcome
+from metercast.domain.retry import Resend
+
+CLASS_ID: Final = 64
+POLICY, SUITE, CLIENT_TITLE, SERVER_TITLE = 2, 3, 4, 5
+# Version 0 counts to 3, version 1 has a bit for each (and none below 4).
+_POLICIES: Final = {
+    0: [],
+    1: ["authenticated-request", "authenticated-response"],
+    2: ["encrypted-request", "encrypted-response"],
+    3: ["authenticated-request", "encrypted-request", "authenticated-response", "encrypted-response"],
+}
+_POLICY_BITS: Final = (
+    (0x04, "authenticated-request"),
+    (0x08, "encrypted-request"),
+    (0x10, "signed-request"),
+    (0x20, "authenticated-response"),
+    (0x40, "encrypted-response"),
+    (0x80, "signed-response"),
+)
+
+
+class ReadSecurity(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
+    obis: Obis = "0.0.43.0.0.255"
+
+
+def check(parameters: ReadSecurity, now: datetime) -> None:
+    logical_name(parameters.obis, f"{ROOT}.obis")
+
+
+async def perform(session: MeterSession, parameters: ReadSecurity) -> Outcome:
+    name = LogicalName.parse(parameters.obis)
+
+    def attribute(index: int) -> CosemAttribute:
+        return CosemAttribute(CLASS_ID, name, index)
+
+    policy = await read(session, attribute(POLICY), Data.number)
+    result: dict[str, Any] = {
+        "policy": _POLICIES.get(policy) or [text for bit, text in _POLICY_BITS if policy & bit],
+        "policyCode": policy,
+        "suite": await read(session, attribute(SUITE), Data.number),
+        "clientSystemTitle": (await read(session, attribute(CLIENT_TITLE), Data.octet_string)).hex().upper(),
+        "serverSystemTitle": (await read(session, attribute(SERVER_TITLE), Data.octet_string)).hex().upper(),
+    }
+    return Outcome.done(result)
+
+
+READ_SECURITY = CommandType(
+    traits=CommandTraits(name="READ_SECURITY", resend=Resend.SAFE, expires_after=timedelta(hours=1)),
+    parameters=ReadSecurity,
+    perform=perform,
+    check=check,
+    summary="Reads security policy, suite and system titles; no key leaves the meter.",
+)

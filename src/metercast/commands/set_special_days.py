@@ -1,0 +1,186 @@
+"""SET_SPECIAL_DAYS: the special days table, replaced or merged, and read back (class 11, catalogue 1.2).
+
+It takes effect at once: there is no passive table. What stands there already is not written again.
+"""
+
+import re
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Final, Literal, NamedTuple, Self
+
+import msgspec
+
+from metercast.commands.contract import CommandType, MeterSession, StepFailed
+from metercast.commands.parameters import ROOT, Obis, logical_name, require
+from metercast.commands.steps import read
+from metercast.dlms.cosem import CosemAttribute, CosemMethod
+from metercast.dlms.data import Data
+from metercast.dlms.datetimes import ANY, ANY_YEAR, LAST_DAY, SECOND_LAST_DAY, CosemDate
+from metercast.dlms.errors import DecodeError, EncodeError
+from metercast.dlms.logical_name import LogicalName
+from metercast.domain.command import CommandTraits, ConflictGroup
+from metercast.domain.outcome import Outcome
+from metercast.domain.problem import InvalidField
+from metercast.domain.retry import Resend
+from metercast.domain.words import ErrorWord
+
+CLASS_ID: Final = 11
+DEFAULT_OBIS: Final = "0.0.11.0.0.255"
+ENTRIES = 2
+INSERT, DELETE = 1, 2
+_DATE: Final = re.compile(r"(?P<year>\*|[0-9]{4})-(?P<month>\*|[0-9]{2})-(?P<day>\*|last|second-last|[0-9]{2})")
+_DAYS: Final = {"*": ANY, "last": LAST_DAY, "second-last": SECOND_LAST_DAY}
+
+Index = Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)]
+
+
+class SpecialDay(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
+    """`date` is as 2026-12-25, *-12-25 for every year, or *-05-last."""
+
+    index: Index
+    date: str
+    day_id: Annotated[int, msgspec.Meta(ge=0, le=255)]
+
+
+class SetSpecialDays(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
+    entries: Annotated[list[SpecialDay], msgspec.Meta(max_length=1000)] = []
+    mode: Literal["replace", "merge"] = "replace"
+    delete: Annotated[list[Index], msgspec.Meta(max_length=1000)] = []
+    obis: Obis = DEFAULT_OBIS
+
+
+class Entry(NamedTuple):
+    number: int
+    date: CosemDate
+    day_id: int
+
+    @classmethod
+    def of(cls, day: SpecialDay) -> Self:
+        return cls(day.index, parse_date(day.date), day.day_id)
+
+    @classmethod
+    def decode(cls, data: Data) -> Self:
+        index, date, day_id = data.elements(3)
+        return cls(index.number(), CosemDate.decode(date.octet_string(5)), day_id.number())
+
+    def encode(self) -> Data:
+        return Data.structure(
+            [Data.long_unsigned(self.number), Data.octets(self.date.encode()), Data.unsigned(self.day_id)]
+        )
+
+    def same_as(self, other: "Entry") -> bool:
+        return (self.number, self.day_id) == (other.number, other.day_id) and self.date.same_as(other.date)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"index": self.number, "date": str(self.date), "dayId": self.day_id}
+
+
+Table = dict[int, Entry]
+
+
+def parse_date(text: str) -> CosemDate:
+    """EncodeError where it is no date."""
+    match = _DATE.fullmatch(text)
+    if match is None:
+        raise EncodeError("no date; write it as 2026-12-25, *-12-25 or *-05-last")
+    year = ANY_YEAR if match["year"] == "*" else int(match["year"])
+    month = ANY if match["month"] == "*" else int(match["month"])
+    day = _DAYS[match["day"]] if match["day"] in _DAYS else int(match["day"])
+    if day == 0:
+        raise EncodeError("no day 0")
+    date = CosemDate(year, month, day)
+    date.check()
+    return date
+
+
+def check(parameters: SetSpecialDays, now: datetime) -> None:
+    logical_name(parameters.obis, f"{ROOT}.obis")
+    seen: set[int] = set()
+    for number, day in enumerate(parameters.entries):
+        path = f"{ROOT}.entries[{number}]"
+        try:
+            parse_date(day.date)
+        except EncodeError as error:
+            raise InvalidField(f"{path}.date", day.date, str(error)) from None
+        if day.index in seen:
+            raise InvalidField(f"{path}.index", day.index, "the index stands twice")
+        seen.add(day.index)
+    require(parameters.mode == "merge" or not parameters.delete, "delete", parameters.delete, "only with mode merge")
+    for number, index in enumerate(parameters.delete):
+        require(index not in seen, f"delete[{number}]", index, "deleted and entered")
+    nothing = parameters.mode == "merge" and not parameters.entries and not parameters.delete
+    require(not nothing, "entries", [], "a merge of nothing")
+
+
+async def perform(session: MeterSession, parameters: SetSpecialDays) -> Outcome:
+    name = LogicalName.parse(parameters.obis)
+    attribute = CosemAttribute(CLASS_ID, name, ENTRIES)
+    wanted = {day.index: Entry.of(day) for day in parameters.entries}
+    before = await read(session, attribute, decode_table)
+    target = wanted if parameters.mode == "replace" else _merged(before, wanted, parameters.delete)
+    if _same(before, target):
+        return Outcome.already_so(_shown(before))
+    if parameters.mode == "replace":
+        await session.set(attribute, Data.array([each.encode() for each in _sorted(target)]))
+    else:
+        await _merge(session, name, before, wanted, parameters.delete)
+    after = await read(session, attribute, decode_table)
+    if not _same(after, target):
+        raise StepFailed(ErrorWord.VERIFICATION_FAILED, f"read-back of {attribute} differs", _shown(after))
+    return Outcome.done(_shown(after))
+
+
+def decode_table(data: Data) -> Table:
+    """DecodeError where it is no table, or an index stands in it twice."""
+    entries = [Entry.decode(element) for element in data.elements()]
+    table = {entry.number: entry for entry in entries}
+    if len(table) < len(entries):
+        raise DecodeError("a special days table with an index that stands twice")
+    return table
+
+
+async def _merge(session: MeterSession, name: LogicalName, before: Table, wanted: Table, delete: list[int]) -> None:
+    for index in delete:
+        if index in before:
+            await session.action(CosemMethod(CLASS_ID, name, DELETE), Data.long_unsigned(index))
+    for entry in _sorted(wanted):
+        there = before.get(entry.number)
+        if there is None or not entry.same_as(there):
+            await session.action(CosemMethod(CLASS_ID, name, INSERT), entry.encode())
+
+
+def _merged(before: Table, wanted: Table, delete: list[int]) -> Table:
+    """An entry that is inserted overwrites the one of its date too."""
+    dates = [entry.date for entry in wanted.values()]
+    left = {
+        index: entry
+        for index, entry in before.items()
+        if index not in delete and not any(entry.date.same_as(date) for date in dates)
+    }
+    return left | wanted
+
+
+def _same(one: Table, other: Table) -> bool:
+    return one.keys() == other.keys() and all(one[index].same_as(other[index]) for index in one)
+
+
+def _sorted(table: Table) -> list[Entry]:
+    return [table[index] for index in sorted(table)]
+
+
+def _shown(table: Table) -> dict[str, Any]:
+    return {"entries": [entry.to_json() for entry in _sorted(table)]}
+
+
+SET_SPECIAL_DAYS = CommandType(
+    traits=CommandTraits(
+        name="SET_SPECIAL_DAYS",
+        resend=Resend.VERIFY,
+        conflict_group=ConflictGroup.CALENDAR,
+        expires_after=timedelta(days=1),
+        can_read_back=True,
+    ),
+    parameters=SetSpecialDays,
+    perform=perform,
+    check=check,
+    summary="Replaces the special days table or merges entries into it, and reads it back.",
+)
