@@ -8,6 +8,7 @@ from tests.driver.support import ScriptedCheckpoint, driver, execute, meter_of
 
 from metercast.domain.outcome import How
 from metercast.domain.words import ErrorWord
+from metercast.driver.timeouts import Timeouts
 from metercast.simulator.population import Population
 from metercast.simulator.simulator import Simulator
 from metercast.simulator.spec import DEFAULT_CONFORMANCE, SELECTIVE_ACCESS, HdlcSpec
@@ -57,7 +58,10 @@ def _without_selective_access(spec: Any) -> Any:
 async def test_ten_thousand_rows_of_one_meter() -> None:
     async with Simulator(population()) as simulator:
         (document,) = simulator.device_records()
-        outcome = await execute(meter_of(document), "READ_PROFILE", {"entries": {"first": 1, "last": 10_000}})
+        patient = driver(timeouts=Timeouts(progress=30.0, session=60.0))
+        outcome = await execute(
+            meter_of(document), "READ_PROFILE", {"entries": {"first": 1, "last": 10_000}}, by=patient
+        )
         assert outcome.error is None, outcome.detail
         assert len(outcome.result["rows"]) == 10_000
 

@@ -187,7 +187,7 @@ def test_what_a_method_returns_comes_in_blocks() -> None:
 
 
 def test_lists_where_they_were_agreed() -> None:
-    both = "c003c102" + "00010000000100ff0200" + "00030100630100ff0200"
+    both = "c003c102" + "00010000000100ff0200" + "00030100630500ff0200"
     assert associated().ask(both) == "d80202"
     bench = small(64, conformance=0x005E19)
     assert bench.ask(both) == "c403c102" + "000600000000" + "0104"

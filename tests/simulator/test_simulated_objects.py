@@ -153,14 +153,15 @@ def test_the_object_list_names_every_object_with_its_rights() -> None:
         text = ".".join(map(str, name.octet_string(6)))
         for attribute in rights.elements(2)[0].elements():
             index, mode, _ = attribute.elements(3)
-            if mode.number() & 1:
+            is_long = (text, index.number()) == ("1.0.99.1.0.255", 2)  # months of rows, in blocks
+            if mode.number() & 1 and not is_long:
                 get(bench, class_id.number(), text, index.number())
 
 
 @pytest.mark.parametrize(
     ("apdu", "answer"),
     [
-        ("c001c100030100630100ff0200", "c401c10104"),  # no such object
+        ("c001c100030100630500ff0200", "c401c10104"),  # no such object
         ("c001c100040100010800ff0200", "c401c10109"),  # another class
         ("c001c100030100010800ff0900", "c401c10104"),  # no such attribute
         ("c001c100030100010800ff02010100", "c401c101fa"),  # selective access, which it has not
