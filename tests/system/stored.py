@@ -17,7 +17,8 @@ Counted = tuple[int, int, int, int, int]  # pending, sent, success, failed, canc
 
 class Stored(Protocol):
     url: str
-    fleet: int  # meters that keep it busy for some minutes
+    fleet: int  # meters that keep it busy for a minute
+    kills: int
 
     def sent(self, since: datetime) -> Counter[str]:
         """Devices that are SENT, and became so after `since`, by command type."""
@@ -47,6 +48,7 @@ _TASKS = "SELECT count(*) FROM tasks"
 
 class SqliteStored:
     fleet = 2000
+    kills = 5
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -75,6 +77,7 @@ class SqliteStored:
 
 class PostgresStored:
     fleet = 2000
+    kills = 5
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -109,7 +112,8 @@ class MongoStored:
     A task of one bucket is a document of `tasks`; of a larger one the buckets are in `task_buckets`.
     """
 
-    fleet = 400
+    fleet = 250
+    kills = 3  # after each the next server waits for the end of the dead one's claim
 
     def __init__(self, url: str) -> None:
         self.url = url

@@ -14,7 +14,6 @@ from tests.system.stored import SqliteStored, Stored
 
 from metercast.simulator.log import SessionOpened, executions, overlapping_sessions, read_log
 
-KILLS = 5
 RETRY = {"maxAttempts": 8, "initialDelaySeconds": 0.4, "maxDelaySeconds": 1.5}
 MDI_RESET = (9, "0.0.10.0.1.255", 1)
 # Slow meters keep sessions in flight, so that a kill hits them; some lose what they were told, after they did it.
@@ -64,7 +63,7 @@ def kill_and_restart(server: ServerProcess, chance: random.Random, number: int, 
 def test_five_kills(tmp_path: Path, stored: Stored | None) -> None:
     chance = random.Random(20260508)
     settings = {"log_level": "warning", "session_limit": "300", "progress_timeout_seconds": "10"}
-    fleet = stored.fleet if stored is not None else SqliteStored.fleet
+    fleet, kills = (stored or SqliteStored).fleet, (stored or SqliteStored).kills
     with (
         SimulatorProcess(tmp_path, fleet, "--gateway", "20", "--gateway-queues", faults=FAULTS) as simulator,
         ServerProcess(tmp_path, stored, **settings) as server,
@@ -75,7 +74,7 @@ def test_five_kills(tmp_path: Path, stored: Stored | None) -> None:
         since = datetime.now(UTC)
         tasks = submit_all(server, meters)
         hit: Counter[str] = Counter()
-        for number in range(1, KILLS + 1):
+        for number in range(1, kills + 1):
             hit += kill_and_restart(server, chance, number, since)
             since = datetime.now(UTC)
         final = dict(zip(tasks, server.final(list(tasks.values())), strict=True))
