@@ -29,6 +29,7 @@ def test_all_command_types() -> None:
         "READ_SECURITY",
         "RECONNECT",
         "SET",
+        "SET_LIMITER",
         "SET_SPECIAL_DAYS",
         "SET_TOU",
         "SYNC_CLOCK",

@@ -122,3 +122,21 @@ async def test_a_billing_period_is_closed_once() -> None:
         again = await execute(meter, "BILLING_RESET", by=by, checkpoint=checkpoint)
         assert again.result == {"counterBefore": 0, "counterAfter": 1}
         assert simulator.meter(document["deviceId"]).state.billing_counter == 1
+
+
+async def test_an_emergency_changes_the_threshold_that_holds() -> None:
+    async with Simulator(population()) as simulator:
+        (document,) = simulator.device_records()
+        meter, by = meter_of(document), driver()
+        begin = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=1)
+        raw = {
+            "thresholdNormal": 5000,
+            "thresholdEmergency": 1000,
+            "emergencyProfile": {"id": 3, "activationTime": begin.isoformat(), "durationSeconds": 3600},
+            "emergencyProfileGroups": [3],
+        }
+        assert (await execute(meter, "SET_LIMITER", raw, by=by)).how is How.DONE
+        active = {"class": 71, "obis": "0.0.17.0.0.255", "attribute": 3}
+        assert (await execute(meter, "GET", active, by=by)).result["value"]["value"] == 1000
+        assert (await execute(meter, "SET_LIMITER", {"emergencyProfileGroups": []}, by=by)).how is How.DONE
+        assert (await execute(meter, "GET", active, by=by)).result["value"]["value"] == 5000

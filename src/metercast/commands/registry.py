@@ -11,6 +11,7 @@ from metercast.commands.read_profile import READ_EVENTS, READ_PROFILE
 from metercast.commands.read_registers import READ_INSTANTANEOUS, READ_REGISTERS
 from metercast.commands.read_security import READ_SECURITY
 from metercast.commands.relay import DISCONNECT, RECONNECT
+from metercast.commands.set_limiter import SET_LIMITER
 from metercast.commands.set_special_days import SET_SPECIAL_DAYS
 from metercast.commands.set_tou import SET_TOU
 from metercast.commands.sync_clock import SYNC_CLOCK
@@ -37,6 +38,6 @@ def command_type(name: str) -> CommandType:
 
 for _command in (
     *(SET_TOU, GET_TOU, SET_SPECIAL_DAYS, READ_CLOCK, SYNC_CLOCK, READ_REGISTERS, READ_INSTANTANEOUS, READ_PROFILE),
-    *(READ_EVENTS, READ_ASSOCIATION, READ_SECURITY, DISCONNECT, RECONNECT, BILLING_RESET, GET, SET, ACTION),
+    *(READ_EVENTS, READ_ASSOCIATION, READ_SECURITY, DISCONNECT, RECONNECT, SET_LIMITER, BILLING_RESET, GET, SET, ACTION),
 ):
     register(_command)

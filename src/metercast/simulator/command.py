@@ -8,7 +8,7 @@ import click
 from metercast.simulator.faults import FaultRule, parse_fault_rules
 from metercast.simulator.population import MAX_METERS, Population
 from metercast.simulator.process import SimulatorOptions, run_simulator
-from metercast.simulator.spec import AUTHENTICATIONS, DEFAULT_MAX_PDU, Authentication
+from metercast.simulator.spec import AUTHENTICATIONS, DEFAULT_MAX_PDU, Authentication, HdlcSpec
 
 DEFAULT_BASE_PORT = 24059
 
@@ -37,6 +37,7 @@ _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 )
 @click.option("--gateway", type=click.IntRange(0), default=0, show_default=True, help="How many stand behind one.")
 @click.option("--gateway-queues", is_flag=True, help="A second connection to the gateway waits, not closes.")
+@click.option("--hdlc", is_flag=True, help="The meters speak HDLC over TCP, not the wrapper.")
 @click.option(
     "--faults", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="JSON array of fault rules."
 )
@@ -59,6 +60,7 @@ def simulate(
     protection: Chosen | None,
     gateway: int,
     gateway_queues: bool,
+    hdlc: bool,
     faults: Path | None,
     max_pdu: int,
     time_zone: str,
@@ -93,6 +95,7 @@ def simulate(
             time_zone=time_zone,
             control_mode=control_mode,
             multiple_references=multiple_references,
+            hdlc=HdlcSpec() if hdlc else None,
         )
         options = SimulatorOptions(
             population=population,

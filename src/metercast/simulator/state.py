@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from metercast.dlms.data import Data, encode_data
+from metercast.dlms.datetimes import CosemDateTime
 from metercast.dlms.logical_name import LogicalName
 from metercast.simulator.calendar import NAME, PARTS, ActivityCalendar
 from metercast.simulator.clock import MeterClock, TimeSource, ZoneRules
@@ -28,6 +29,7 @@ class MeterState:
         "energy",
         "events",
         "executed",
+        "limiter",
         "on_execution",
         "relay",
         "spec",
@@ -47,6 +49,7 @@ class MeterState:
         self.relay = Relay(spec.control_mode)
         self.energy = Energy(spec.serial, self.clock.timestamp())
         self.special_days: list[Data] = []
+        self.limiter = _new_limiter()
         self.events = EventLogs()
         self.note(STANDARD_LOG, POWER_UP)
         self.billing_counter = 0
@@ -85,6 +88,14 @@ class MeterState:
             "billingCounter": self.billing_counter,
             "executed": {f"{c}/{name}/{index}": n for (c, name, index), n in self.executed.items()},
         }
+
+
+def _new_limiter() -> dict[int, Data]:
+    """The attributes of the limiter that can be written, by index: no limit is reached, no emergency is planned."""
+    nothing = Data.structure([Data.long_unsigned(0), Data.octets(CosemDateTime().encode()), Data.double_long_unsigned(0)])
+    numbers = {4: 25_000, 5: 25_000, 6: 60, 7: 60}
+    values = {index: Data.double_long_unsigned(number) for index, number in numbers.items()}
+    return values | {8: nothing, 9: Data.array([])}
 
 
 def zone_rules(name: str, time_source: TimeSource) -> ZoneRules:

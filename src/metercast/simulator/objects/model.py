@@ -10,6 +10,7 @@ from metercast.simulator.objects.base import Attribute, CosemObject, Invoker, Re
 from metercast.simulator.objects.calendar import activity_calendar
 from metercast.simulator.objects.clock import CLOCK, clock
 from metercast.simulator.objects.data import INVOCATION_COUNTER, LOGICAL_DEVICE_NAME, data_objects
+from metercast.simulator.objects.limiter import limiter
 from metercast.simulator.objects.profiles import event_logs, load_profile
 from metercast.simulator.objects.registers import registers
 from metercast.simulator.objects.relay import disconnect_control
@@ -101,6 +102,7 @@ def standard_model() -> ObjectModel:
             clock(),
             activity_calendar(),
             special_days(),
+            limiter(),
             load_profile(),
             *event_logs(),
             disconnect_control(),
