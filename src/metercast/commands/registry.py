@@ -38,6 +38,17 @@ def command_type(name: str) -> CommandType:
 
 for _command in (
     *(SET_TOU, GET_TOU, SET_SPECIAL_DAYS, READ_CLOCK, SYNC_CLOCK, READ_REGISTERS, READ_INSTANTANEOUS, READ_PROFILE),
-    *(READ_EVENTS, READ_ASSOCIATION, READ_SECURITY, DISCONNECT, RECONNECT, SET_LIMITER, BILLING_RESET, GET, SET, ACTION),
+    *(
+        READ_EVENTS,
+        READ_ASSOCIATION,
+        READ_SECURITY,
+        DISCONNECT,
+        RECONNECT,
+        SET_LIMITER,
+        BILLING_RESET,
+        GET,
+        SET,
+        ACTION,
+    ),
 ):
     register(_command)
