@@ -25,7 +25,10 @@ EVERYTHING: dict[str, Any] = {
 }
 
 
-def limiter(power: Data = Data.double_long_unsigned(700), zone: str = "Europe/Amsterdam") -> FakeSession:
+WATTS = Data.double_long_unsigned(700)
+
+
+def limiter(power: Data = WATTS, zone: str = "Europe/Amsterdam") -> FakeSession:
     monitored = [Data.long_unsigned(3), Data.octets(attribute(3, POWER, 2).logical_name), Data.integer(2)]
     profile = [Data.long_unsigned(0), Data.octets(CosemDateTime().encode()), Data.double_long_unsigned(0)]
     numbers = {index: Data.double_long_unsigned(1) for index in (6, 7)}

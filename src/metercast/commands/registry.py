@@ -36,19 +36,11 @@ def command_type(name: str) -> CommandType:
         raise InvalidField("commandType", name, f"unknown; known: {', '.join(sorted(COMMANDS))}") from None
 
 
-for _command in (
-    *(SET_TOU, GET_TOU, SET_SPECIAL_DAYS, READ_CLOCK, SYNC_CLOCK, READ_REGISTERS, READ_INSTANTANEOUS, READ_PROFILE),
-    *(
-        READ_EVENTS,
-        READ_ASSOCIATION,
-        READ_SECURITY,
-        DISCONNECT,
-        RECONNECT,
-        SET_LIMITER,
-        BILLING_RESET,
-        GET,
-        SET,
-        ACTION,
-    ),
-):
+_TARIFFS = (SET_TOU, GET_TOU, SET_SPECIAL_DAYS, BILLING_RESET)
+_CLOCK = (READ_CLOCK, SYNC_CLOCK)
+_VALUES = (READ_REGISTERS, READ_INSTANTANEOUS, READ_PROFILE, READ_EVENTS)
+_SUPPLY = (DISCONNECT, RECONNECT, SET_LIMITER)
+_METER = (READ_ASSOCIATION, READ_SECURITY, GET, SET, ACTION)
+
+for _command in (*_TARIFFS, *_CLOCK, *_VALUES, *_SUPPLY, *_METER):
     register(_command)

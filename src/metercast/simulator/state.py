@@ -92,9 +92,8 @@ class MeterState:
 
 def _new_limiter() -> dict[int, Data]:
     """The attributes of the limiter that can be written, by index: no limit is reached, no emergency is planned."""
-    nothing = Data.structure(
-        [Data.long_unsigned(0), Data.octets(CosemDateTime().encode()), Data.double_long_unsigned(0)]
-    )
+    never = Data.octets(CosemDateTime().encode())
+    nothing = Data.structure([Data.long_unsigned(0), never, Data.double_long_unsigned(0)])
     numbers = {4: 25_000, 5: 25_000, 6: 60, 7: 60}
     values = {index: Data.double_long_unsigned(number) for index, number in numbers.items()}
     return values | {8: nothing, 9: Data.array([])}
