@@ -154,6 +154,8 @@ async def test_a_meter_may_go_while_only_an_unsealed_task_names_it(harness: Stor
     await harness.store.put_devices([meter("m000000")])
     async with creation(harness):
         await harness.store.delete_device("m000000")
+        with pytest.raises(NotFound):
+            await harness.store.get_device("m000000")
 
 
 async def test_what_lives_is_not_swept(harness: StoreHarness) -> None:

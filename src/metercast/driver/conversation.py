@@ -1,7 +1,6 @@
 """One association over one transport: APDUs go out, events come back, and what goes wrong is a failed step."""
 
 import asyncio
-from typing import NamedTuple
 
 from metercast.commands.contract import StepFailed
 from metercast.dlms.association import ClientAssociation, State
@@ -13,21 +12,13 @@ from metercast.domain.words import ErrorWord
 from metercast.driver.contract import Checkpoint
 from metercast.driver.errors import TransportError
 from metercast.driver.failures import ASSOCIATE, LINK, Step, failure_of
+from metercast.driver.links import Pace
 from metercast.driver.supply import CounterSupply
 from metercast.driver.transport import Transport
 from metercast.driver.watch import Watch
 from metercast.driver.words import exception_word, rejection_text, rejection_word, service_error_word
 
 MAX_IGNORED = 100
-
-
-class Pace(NamedTuple):
-    """Seconds: of silence before the link asks again, and before each sending."""
-
-    poll_after: float
-    delay: float
-
-
 _NOT_THE_END = (Send, Ignored, ExceptionResponse, ServiceError)
 
 
@@ -96,7 +87,6 @@ class Conversation:
             raise failure_of(error, LINK) from error
 
     def send(self, apdu: bytes) -> None:
-        self._checkpoint.may_send()
         self._write(self._link.send(apdu))
 
     async def answer(self, what: Step) -> Event:
@@ -188,6 +178,8 @@ class Conversation:
             self._write(outgoing)
 
     def _write(self, octets: bytes) -> None:
+        """The only way to the meter. Without the lease nothing goes out: no repetition, no end of the link."""
+        self._checkpoint.may_send()
         if self._pace is not None and self._pace.delay:
             self._loop.call_later(self._pace.delay, self._transport.write, octets)
         else:

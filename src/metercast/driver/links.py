@@ -1,12 +1,20 @@
 """Which link a meter's record asks for, and at what pace it is used."""
 
+from typing import NamedTuple
+
 from metercast.dlms.hdlc import HdlcAddress
 from metercast.dlms.hdlc_link import HdlcLink
 from metercast.dlms.hdlc_parameters import HdlcParameters
 from metercast.dlms.link import Link, WrapperLink
 from metercast.dlms.settings import AssociationSettings
 from metercast.domain.meter import Connection, Framing, Hdlc
-from metercast.driver.conversation import Pace
+
+
+class Pace(NamedTuple):
+    """Seconds: of silence before the link asks again, and before each sending."""
+
+    poll_after: float
+    delay: float
 
 
 def link_to(connection: Connection, settings: AssociationSettings) -> tuple[Link, Pace | None]:
