@@ -11,6 +11,9 @@ from tests.driver.support import driver, execute, meter_of
 from tests.driver.test_sessions_with_played_bytes import AARE, CLOCK
 from tests.driver.transports import PLAIN_METER, Played, Tampered, framed
 
+from metercast.dlms.hdlc import FrameKind, HdlcAddress, HdlcFrame
+from metercast.dlms.hdlc_link import LLC_RESPONSE
+from metercast.domain.meter import Connection, Framing, Hdlc, Meter, MeterRecord
 from metercast.domain.outcome import Outcome, OutcomeKind
 from metercast.domain.words import ErrorWord
 from metercast.driver.timeouts import Timeouts
@@ -32,10 +35,10 @@ def ends_with_a_word(outcome: Outcome) -> None:
         assert outcome.kind is OutcomeKind.SUCCEEDED
 
 
-def play(chunks: list[bytes], name: str = "READ_CLOCK", silent: bool = False) -> Outcome:
+def play(chunks: list[bytes], name: str = "READ_CLOCK", silent: bool = False, meter: Meter = PLAIN_METER) -> Outcome:
     raw = set_tou() if name == "SET_TOU" else None
     by = driver(Played(chunks, silent=silent), timeouts=SHORT, require_identity=False)
-    return asyncio.run(execute(PLAIN_METER, name, raw, by=by))
+    return asyncio.run(execute(meter, name, raw, by=by))
 
 
 @given(st.lists(st.binary(min_size=1, max_size=200), max_size=6))
@@ -47,6 +50,30 @@ def test_random_octets(chunks: list[bytes]) -> None:
 @given(st.lists(st.binary(min_size=1, max_size=40), max_size=3))
 def test_random_octets_and_then_silence(chunks: list[bytes]) -> None:
     ends_with_a_word(play(chunks, silent=True))
+
+
+HDLC_CONNECTION = Connection(host="127.0.0.1", framing=Framing.HDLC, hdlc=Hdlc(poll_after_seconds=0.005))
+HDLC_METER = Meter("meter-1", MeterRecord(connection=HDLC_CONNECTION), {})
+frames = st.builds(
+    HdlcFrame,
+    destination=st.just(HdlcAddress(16).encode()),
+    source=st.just(HdlcAddress(1).encode()),
+    kind=st.sampled_from(FrameKind),
+    info=st.binary(max_size=40) | st.binary(max_size=40).map(lambda apdu: LLC_RESPONSE + apdu),
+    send_number=st.integers(0, 7),
+    receive_number=st.integers(0, 7),
+    poll_final=st.booleans(),
+    segmented=st.booleans(),
+).map(HdlcFrame.encode)
+UA = HdlcFrame(HdlcAddress(16).encode(), HdlcAddress(1).encode(), FrameKind.UNNUMBERED_ACKNOWLEDGE).encode()
+
+
+@settings(max_examples=50)
+@given(st.booleans(), st.lists(frames | st.binary(min_size=1, max_size=40), max_size=6), st.booleans())
+def test_random_frames_and_octets_over_hdlc(opens: bool, chunks: list[bytes], silent: bool) -> None:
+    outcome = play([UA] * opens + chunks, silent=silent, meter=HDLC_METER)
+    ends_with_a_word(outcome)
+    assert outcome.kind is OutcomeKind.FAILED
 
 
 apdus = st.one_of(
