@@ -58,7 +58,7 @@ class _Profile(NamedTuple):
     def _entries(self, state: MeterState, parameters: Data) -> Data:
         first, last, first_column, last_column = (each.number() for each in parameters.elements(4))
         count, columns = self.count(state), len(self.columns)
-        if first < 1 or not 1 <= first_column <= columns or last_column > columns:
+        if first < 1 or last < 0 or not 1 <= first_column <= columns or not 0 <= last_column <= columns:
             raise Refusal(DataAccessResult.OTHER_REASON)
         return self._data(state, first - 1, min(last or count, count), first_column, last_column or columns)
 
