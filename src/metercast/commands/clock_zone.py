@@ -16,7 +16,7 @@ from metercast.dlms.data import Data
 from metercast.dlms.data_types import NUMBERS
 from metercast.dlms.datetimes import ANY, ANY_YEAR, LAST_DAY, SECOND_LAST_DAY, CosemDate, CosemDateTime, CosemTime
 from metercast.dlms.errors import DecodeError, EncodeError
-from metercast.dlms.yearly_rules import YearlyRules, ZoneChange, offset_changes
+from metercast.dlms.yearly_rules import YearlyRules, ZoneChange
 from metercast.domain.problem import InvalidField
 from metercast.domain.words import ErrorWord
 
@@ -113,10 +113,11 @@ def _order(changed: list[int], wanted: dict[int, Data]) -> list[int]:
 def _wanted(zone: ClockZone, session: MeterSession) -> dict[int, Data]:
     if zone.name is not None:
         found = zone.zone(session.meter.record.time_zone)
-        if _is_irregular(found, session.now()):
-            detail = f"the zone {found.key} does not change twice a year: a meter can't keep it"
+        rules = YearlyRules.lasting(found, session.now().year)
+        if rules is None:
+            detail = f"the changes of the zone {found.key} follow no yearly rule: a meter can't keep it"
             raise StepFailed(ErrorWord.SERVICE_NOT_SUPPORTED, detail)
-        return _of_rules(YearlyRules.of_zone(found, session.now().year), session)
+        return _of_rules(rules, session)
     wanted: dict[int, Data] = {}
     if zone.utc_offset_minutes is not None:
         wanted[TIME_ZONE] = Data.long(deviation_sign(session).value * zone.utc_offset_minutes)
@@ -201,17 +202,13 @@ def _number(data: Data, sign: int) -> int | str:
         return str(data.value)
 
 
-def _is_irregular(zone: ZoneInfo, now: datetime) -> bool:
-    return len(offset_changes(zone, now.year)) not in (0, 2)
-
-
 def _check_name(name: str, now: datetime) -> None:
     try:
         zone = ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise InvalidField(f"{ROOT}.zone.name", name, "no IANA time zone") from None
-    if _is_irregular(zone, now):
-        raise InvalidField(f"{ROOT}.zone.name", name, "its offset does not change twice a year: a meter can't keep it")
+    if YearlyRules.lasting(zone, now.year) is None:
+        raise InvalidField(f"{ROOT}.zone.name", name, "its changes follow no yearly rule: a meter can't keep it")
 
 
 def _check_change(change: DaylightChange, path: str) -> None:

@@ -2,10 +2,11 @@
 
 from calendar import monthrange
 from datetime import UTC, datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 from zoneinfo import ZoneInfo
 
 ANY_WEEKDAY: Final = 0
+_YEARS_TO_COME: Final = 2
 
 
 class ZoneChange(NamedTuple):
@@ -43,15 +44,21 @@ class YearlyRules(NamedTuple):
     daylight_minutes: int = 0
 
     @classmethod
-    def of_zone(cls, zone: ZoneInfo, year: int) -> "YearlyRules":
+    def of_zone(cls, zone: ZoneInfo, year: int) -> Self:
         """As they stand in that year; without daylight saving where the offset changes more or less than twice."""
-        changes = offset_changes(zone, year)
+        changes = _offset_changes(zone, year)
         if len(changes) != 2:
             return cls(_offset_minutes(zone, datetime(year, 7, 1, tzinfo=UTC)))
         begin, end = sorted(changes, key=lambda change: -_offset_minutes(zone, change))
         before = _offset_minutes(zone, end)
         after = _offset_minutes(zone, begin)
         return cls(before, _rule_of(begin, before), _rule_of(end, after), after - before)
+
+    @classmethod
+    def lasting(cls, zone: ZoneInfo, year: int) -> Self | None:
+        """As they stand in that year and the years after it; None where they will be others (Ramadan, an island)."""
+        rules, *later = (cls.of_zone(zone, each) for each in range(year, year + _YEARS_TO_COME + 1))
+        return rules if all(each == rules for each in later) else None
 
 
 def _offset_minutes(zone: ZoneInfo, moment: datetime) -> int:
@@ -60,7 +67,7 @@ def _offset_minutes(zone: ZoneInfo, moment: datetime) -> int:
     return round(offset.total_seconds() / 60)
 
 
-def offset_changes(zone: ZoneInfo, year: int) -> list[datetime]:
+def _offset_changes(zone: ZoneInfo, year: int) -> list[datetime]:
     """The instants of a year at which the zone's offset changes; right after each the new offset holds."""
     changes = []
     day = datetime(year, 1, 1, tzinfo=UTC)
@@ -89,7 +96,7 @@ def _rule_of(change: datetime, offset_before: int) -> ZoneChange:
         month=dial.month,
         weekday=dial.isoweekday(),
         last=last,
-        first_day=(dial.day - 1) // 7 * 7 + 1,
+        first_day=0 if last else (dial.day - 1) // 7 * 7 + 1,
         hour=dial.hour,
         minute=dial.minute,
     )
