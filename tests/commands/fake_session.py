@@ -65,7 +65,8 @@ class FakeSession:
         self._travel()
         return value
 
-    async def set(self, attribute: CosemAttribute, value: Data) -> None:
+    async def set(self, attribute: CosemAttribute, value: Data | Callable[[], Data]) -> None:
+        value = value() if callable(value) else value
         self._log("set", attribute, SetRequestNormal(INVOKE, attribute, value).encode())
         self.store(attribute, value)
         self._travel()

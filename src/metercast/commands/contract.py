@@ -76,8 +76,11 @@ class MeterSession(Protocol):
         """
         ...
 
-    async def set(self, attribute: CosemAttribute, value: Data) -> None:
-        """Writes the attribute; raises MeterRefused where the meter answers with a data-access-result."""
+    async def set(self, attribute: CosemAttribute, value: Data | Callable[[], Data]) -> None:
+        """Writes the attribute; raises MeterRefused where the meter answers with a data-access-result.
+
+        A value that depends on the moment is a function, called when the request is encoded.
+        """
         ...
 
     async def action(self, method: CosemMethod, parameter: Data | None = None) -> Data | None:

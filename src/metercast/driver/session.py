@@ -121,12 +121,12 @@ class DlmsSession:
             raise _refused(what, event.error)
         return event.data
 
-    async def set(self, attribute: CosemAttribute, value: Data) -> None:
+    async def set(self, attribute: CosemAttribute, value: Data | Callable[[], Data]) -> None:
         conversation = await self._open()
         what = Step("SET", attribute)
         self._ask_to_change()
         try:
-            apdu = conversation.association.set(attribute, value)
+            apdu = conversation.association.set(attribute, value() if callable(value) else value)
         except DlmsError as error:
             raise failure_of(error, what) from error
         self._send_change(conversation, apdu)
