@@ -7,9 +7,9 @@ import msgspec
 
 from metercast.commands.activation import activation_text
 from metercast.commands.calendar_codec import tables_json
-from metercast.commands.calendar_object import ACTIVE, DEFAULT_OBIS, PASSIVE, CalendarObject
+from metercast.commands.calendar_object import ACTIVE, PASSIVE, CalendarObject
 from metercast.commands.contract import CommandType, MeterSession
-from metercast.commands.parameters import ROOT, Obis, logical_name
+from metercast.commands.parameters import ProfileObis, check_obis
 from metercast.domain.command import CommandTraits
 from metercast.domain.outcome import Outcome
 from metercast.domain.retry import Resend
@@ -17,15 +17,15 @@ from metercast.domain.retry import Resend
 
 class GetTou(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
     which: Literal["active", "passive", "both"] = "both"
-    obis: Obis = DEFAULT_OBIS
+    obis: ProfileObis = None
 
 
 def check(parameters: GetTou, now: datetime) -> None:
-    logical_name(parameters.obis, f"{ROOT}.obis")
+    check_obis(parameters.obis)
 
 
 async def perform(session: MeterSession, parameters: GetTou) -> Outcome:
-    target = CalendarObject.parse(parameters.obis)
+    target = CalendarObject.of(session, parameters.obis)
     result: dict[str, object] = {}
     if parameters.which in ("active", "both"):
         result["active"] = tables_json(await target.read_tables(session, ACTIVE))

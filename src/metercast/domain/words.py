@@ -44,6 +44,7 @@ class ErrorWord(StrEnum):
     INVALID_RESPONSE = "InvalidResponse"
     # What the command found
     VERIFICATION_FAILED = "VerificationFailed"
+    PROFILE_LIMIT = "ProfileLimit"
     NOT_SWITCHABLE = "NotSwitchable"
     CLOCK_UNCERTAIN = "ClockUncertain"
     OUTCOME_UNKNOWN = "OutcomeUnknown"
@@ -90,6 +91,7 @@ ERROR_CLASSES: dict[ErrorWord, ErrorClass] = {
     ErrorWord.OTHER_REASON: _TRANSIENT,
     ErrorWord.INVALID_RESPONSE: _AMBIGUOUS,
     ErrorWord.VERIFICATION_FAILED: _PERMANENT,
+    ErrorWord.PROFILE_LIMIT: _PERMANENT,
     ErrorWord.NOT_SWITCHABLE: _PERMANENT,
     ErrorWord.CLOCK_UNCERTAIN: _TRANSIENT,
     ErrorWord.OUTCOME_UNKNOWN: _AMBIGUOUS,
