@@ -1,7 +1,7 @@
 """The registry of meters: records come in with their secrets, and go out without them."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Protocol
 
@@ -28,6 +28,7 @@ from metercast.domain.problem import Conflict, InvalidField
 from metercast.domain.replacement import SecretKind
 from metercast.engine.apikeys import Caller
 from metercast.engine.decoding import shows_all_but_secrets
+from metercast.profiles.model import GENERIC
 from metercast.store.devices import DeviceStore, MeterWrite
 from metercast.store.pages import Page
 
@@ -170,8 +171,11 @@ def shows_no_secret(path: str) -> bool:
 
 
 class Meters:
-    def __init__(self, store: DeviceStore, sealer: Sealer) -> None:
+    """`profiles` are the names of those that a meter's record may name."""
+
+    def __init__(self, store: DeviceStore, sealer: Sealer, profiles: Collection[str] = (GENERIC,)) -> None:
         self._store = store
+        self._profiles = profiles
         self._sealer = sealer
         self._lock = asyncio.Lock()  # reading what is stored and writing what follows from it is one step
 
@@ -226,7 +230,7 @@ class Meters:
     def write(self, device_id: str, request: MeterRequest, stored: StoredMeter | None) -> MeterWrite:
         """What to store for `request`, given what is stored now. Raises InvalidField."""
         record = request.record
-        check_record(record)
+        check_record(record, self._profiles)
         secrets = request.secrets(self._stored_secrets(request, stored))
         return MeterWrite(
             device_id,
