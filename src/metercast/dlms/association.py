@@ -4,7 +4,6 @@ from enum import IntEnum, auto
 from functools import lru_cache
 from typing import Final
 
-from metercast.dlms import hls
 from metercast.dlms.acse import (
     AARE,
     RLRE,
@@ -12,13 +11,11 @@ from metercast.dlms.acse import (
     Aarq,
     ApplicationContext,
     AssociationResult,
-    DiagnosticSource,
     Rlrq,
     UserDiagnostic,
     decode_aare,
     decode_rlre,
 )
-from metercast.dlms.action import ActionRequestNormal, ActionResponseNormal, decode_action_response
 from metercast.dlms.ciphering import Cipher, overhead
 from metercast.dlms.conformance import Conformance
 from metercast.dlms.cosem import CosemAttribute, CosemMethod, Selection
@@ -33,7 +30,6 @@ from metercast.dlms.errors import (
     UnexpectedAnswer,
 )
 from metercast.dlms.events import (
-    ActionResult,
     Associated,
     Event,
     Ignored,
@@ -42,9 +38,9 @@ from metercast.dlms.events import (
     Send,
     ServiceError,
 )
+from metercast.dlms.hls_exchange import HlsExchange
 from metercast.dlms.initiate import InitiateRequest, InitiateResponse, decode_initiate_response
 from metercast.dlms.protection import NO_COUNTERS, Counters, Protector
-from metercast.dlms.results import ActionResultCode
 from metercast.dlms.service_error import (
     CONFIRMED_SERVICE_ERROR,
     EXCEPTION_RESPONSE,
@@ -53,7 +49,7 @@ from metercast.dlms.service_error import (
     decode_exception_response,
 )
 from metercast.dlms.settings import AssociationSettings, Authentication
-from metercast.dlms.transfers import ActionTransfer, GetTransfer, SetTransfer, Transfer, result_of
+from metercast.dlms.transfers import ActionTransfer, GetTransfer, SetTransfer, Transfer
 
 _INVOKE_FLAGS: Final = 0xC0  # confirmed service, high priority
 _GET = Conformance.GET.value
@@ -100,16 +96,13 @@ class ClientAssociation:
             assert settings.encryption_key is not None
             assert settings.authentication_key is not None
             cipher = Cipher(settings.encryption_key, settings.authentication_key)
-        self._shared: hls.SharedSecret | None = None
-        if settings.authentication.is_hls:
-            hls.check_challenge(challenge)
-            if settings.authentication.needs_password:
-                self._shared = hls.SharedSecret(settings.authentication.mechanism, settings.password or b"")
         self._settings = settings
         self._challenge = challenge
-        self._server_challenge = b""
-        self._title = settings.client_system_title or b""
-        self._protector = Protector(cipher, settings.protection.security_control, self._title, counters)
+        title = settings.client_system_title or b""
+        self._protector = Protector(cipher, settings.protection.security_control, title, counters)
+        self._hls: HlsExchange | None = None
+        if settings.authentication.is_hls:
+            self._hls = HlsExchange(settings, challenge, self._protector)
         self._state = State.IDLE
         self._invoke = 0
         self._transfer: Transfer | None = None
@@ -251,8 +244,10 @@ class ClientAssociation:
         self._conformance = int(response.conformance) & int(settings.conformance)
         self._set_limit(response.server_max_receive_pdu_size)
         self._associated = Associated(self._conformance, response.server_max_receive_pdu_size, title)
-        if settings.authentication.is_hls:
-            return self._begin_pass_3(aare)
+        if self._hls is not None:
+            reply = self._hls.reply(aare, self._next_invoke())
+            self._state = State.AUTHENTICATING
+            return Send(self._protector.protect(reply))
         if aare.diagnostic == UserDiagnostic.AUTHENTICATION_REQUIRED or aare.authentication is not None:
             raise UnexpectedAnswer("the server demands a further authentication, which was not proposed")
         self._state = State.ASSOCIATED
@@ -282,66 +277,23 @@ class ClientAssociation:
             raise UnexpectedAnswer(f"an AARE accepts with {decode_confirmed_service_error(plain)}")
         return decode_initiate_response(plain)
 
-    def _begin_pass_3(self, aare: Aare) -> Event:
-        challenge = aare.authentication
-        authentication = self._settings.authentication
-        if aare.mechanism not in (None, authentication.mechanism) or challenge is None:
-            raise SecurityError(f"the server accepts without the challenge of {authentication.value}")
-        if not hls.MIN_CHALLENGE <= len(challenge) <= hls.MAX_CHALLENGE:
-            raise SecurityError(f"the server's challenge has {len(challenge)} octets")
-        if challenge == self._challenge:
-            raise SecurityError("the server's challenge is our own")
-        protector = self._protector
-        if authentication.proves_titles and protector.peer_title is None:
-            raise SecurityError(f"{authentication.value} needs the server's system title, which neither side gave")
-        if self._shared is not None:
-            self._server_challenge = challenge
-            proof = self._shared.prove(self._title, protector.peer_title or b"", challenge, self._challenge)
-        else:
-            proof = hls.prove(protector.cipher, self._title, protector.next_counter(), challenge)
-        request = ActionRequestNormal(self._next_invoke(), hls.REPLY_TO_HLS, Data.octets(proof))
-        self._state = State.AUTHENTICATING
-        return Send(protector.protect(request.encode()))
-
     def _receive_pass_4(self, apdu: bytes) -> Event:
+        hls = self._hls
+        assert hls is not None
         if apdu[0] not in _SERVICE_ANSWERS:
             return self._unasked(apdu)
         before = self._protector.last_received
         plain = self._protector.unprotect(apdu)
         if plain[0] not in _ANSWERS:
             return self._refused(plain, State.CLOSED)
-        if len(plain) > 2 and (plain[2] ^ self._invoke) & 0x0F:
-            return Ignored(f"an answer to invoke-id {plain[2] & 0x0F}, not to {self._invoke}")
-        answer = decode_action_response(plain)
-        if not isinstance(answer, ActionResponseNormal):
-            raise UnexpectedAnswer("pass 4 of HLS does not come in one action-response")
-        outcome = result_of(answer.response)
-        if outcome.result is not ActionResultCode.SUCCESS:
-            self._state = State.CLOSED
-            return Rejected(
-                AssociationResult.REJECTED_PERMANENT,
-                DiagnosticSource.SERVICE_USER,
-                UserDiagnostic.AUTHENTICATION_FAILURE,
-            )
-        self._check_pass_4(outcome, before)
+        failure = hls.receive(plain, before)
+        if failure is not None:
+            if isinstance(failure, Rejected):
+                self._state = State.CLOSED
+            return failure
         self._state = State.ASSOCIATED
         assert self._associated is not None
         return self._associated
-
-    def _check_pass_4(self, outcome: ActionResult, before: int) -> None:
-        protector = self._protector
-        if outcome.data is None:
-            raise SecurityError("the server does not prove that it holds the keys")
-        proof = outcome.data.octet_string()
-        if self._shared is not None:
-            title = protector.peer_title or b""
-            self._shared.verify(title, self._title, self._challenge, self._server_challenge, proof)
-            return
-        assert protector.peer_title is not None
-        counter = hls.verify(protector.cipher, protector.peer_title, self._challenge, proof)
-        if counter <= before:
-            raise SecurityError(f"the proof's invocation counter {counter} comes after {before}")
-        protector.last_received = max(protector.last_received, counter)
 
     def _receive_rlre(self, apdu: bytes) -> Event:
         if apdu[0] in (EXCEPTION_RESPONSE, CONFIRMED_SERVICE_ERROR):

@@ -1,0 +1,87 @@
+"""Passes 3 and 4 of HLS, the client's side: our proof goes out, the server's is checked (catalogue 2.6)."""
+
+from metercast.dlms import hls
+from metercast.dlms.acse import Aare, AssociationResult, DiagnosticSource, UserDiagnostic
+from metercast.dlms.action import ActionRequestNormal, ActionResponseNormal, decode_action_response
+from metercast.dlms.data import Data
+from metercast.dlms.errors import SecurityError, UnexpectedAnswer
+from metercast.dlms.events import ActionResult, Ignored, Rejected
+from metercast.dlms.protection import Protector
+from metercast.dlms.results import ActionResultCode
+from metercast.dlms.settings import AssociationSettings
+from metercast.dlms.transfers import result_of
+
+
+class HlsExchange:
+    """The proofs of one association. `challenge` is CtoS; EncodeError where it has not 8 to 64 octets.
+
+    `protector` must know the server's system title before pass 3 where the mechanism proves titles.
+    """
+
+    def __init__(self, settings: AssociationSettings, challenge: bytes, protector: Protector) -> None:
+        hls.check_challenge(challenge)
+        self._authentication = settings.authentication
+        self._title = settings.client_system_title or b""
+        self._challenge = challenge
+        self._server_challenge = b""
+        self._protector = protector
+        self._invoke = 0
+        self._shared: hls.SharedSecret | None = None
+        if self._authentication.needs_password:
+            self._shared = hls.SharedSecret(self._authentication.mechanism, settings.password or b"")
+
+    def reply(self, aare: Aare, invoke: int) -> bytes:
+        """Pass 3, plain: the action-request with our proof. SecurityError where the AARE holds no fit challenge."""
+        challenge = aare.authentication
+        authentication = self._authentication
+        if aare.mechanism not in (None, authentication.mechanism) or challenge is None:
+            raise SecurityError(f"the server accepts without the challenge of {authentication.value}")
+        if not hls.MIN_CHALLENGE <= len(challenge) <= hls.MAX_CHALLENGE:
+            raise SecurityError(f"the server's challenge has {len(challenge)} octets")
+        if challenge == self._challenge:
+            raise SecurityError("the server's challenge is our own")
+        protector = self._protector
+        if authentication.proves_titles and protector.peer_title is None:
+            raise SecurityError(f"{authentication.value} needs the server's system title, which neither side gave")
+        if self._shared is not None:
+            self._server_challenge = challenge
+            proof = self._shared.prove(self._title, protector.peer_title or b"", challenge, self._challenge)
+        else:
+            proof = hls.prove(protector.cipher, self._title, protector.next_counter(), challenge)
+        self._invoke = invoke
+        return ActionRequestNormal(invoke, hls.REPLY_TO_HLS, Data.octets(proof)).encode()
+
+    def receive(self, plain: bytes, last_received: int) -> Ignored | Rejected | None:
+        """Pass 4, plain: None where the server has proved itself, SecurityError where it has not.
+
+        `last_received` is the highest counter of the server before this answer, which the proof's must exceed.
+        """
+        if len(plain) > 2 and (plain[2] ^ self._invoke) & 0x0F:
+            return Ignored(f"an answer to invoke-id {plain[2] & 0x0F}, not to {self._invoke & 0x0F}")
+        answer = decode_action_response(plain)
+        if not isinstance(answer, ActionResponseNormal):
+            raise UnexpectedAnswer("pass 4 of HLS does not come in one action-response")
+        outcome = result_of(answer.response)
+        if outcome.result is not ActionResultCode.SUCCESS:
+            return Rejected(
+                AssociationResult.REJECTED_PERMANENT,
+                DiagnosticSource.SERVICE_USER,
+                UserDiagnostic.AUTHENTICATION_FAILURE,
+            )
+        self._check(outcome, last_received)
+        return None
+
+    def _check(self, outcome: ActionResult, last_received: int) -> None:
+        protector = self._protector
+        if outcome.data is None:
+            raise SecurityError("the server does not prove that it holds the keys")
+        proof = outcome.data.octet_string()
+        if self._shared is not None:
+            title = protector.peer_title or b""
+            self._shared.verify(title, self._title, self._challenge, self._server_challenge, proof)
+            return
+        assert protector.peer_title is not None
+        counter = hls.verify(protector.cipher, protector.peer_title, self._challenge, proof)
+        if counter <= last_received:
+            raise SecurityError(f"the proof's invocation counter {counter} comes after {last_received}")
+        protector.last_received = max(protector.last_received, counter)
