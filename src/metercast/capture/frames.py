@@ -4,7 +4,7 @@ from typing import Final, NamedTuple
 
 from metercast.dlms.errors import DecodeError
 from metercast.dlms.hdlc import FLAG, MAX_FRAME, HdlcFrame, decode_frame
-from metercast.dlms.wrapper import HEADER, HEADER_SIZE, VERSION, WrapperFrame
+from metercast.dlms.wrapper import HEADER, HEADER_SIZE, WrapperFrame
 
 _WRAPPER_START: Final = b"\x00\x01"
 _HDLC_FORMAT: Final = 0xA0
