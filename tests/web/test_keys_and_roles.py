@@ -20,6 +20,8 @@ READ = [
     ("GET", "/devices"),
     ("GET", "/devices/d"),
     ("GET", "/metrics"),
+    ("GET", "/images"),
+    ("GET", "/images/i"),
     ("GET", "/retention"),
 ]
 CHANGE = [
@@ -29,6 +31,8 @@ CHANGE = [
     ("POST", "/tasks/t/resume"),
     ("POST", "/tasks/t/retry-failed"),
     ("PUT", "/devices/d"),
+    ("PUT", "/images/i"),
+    ("DELETE", "/images/i"),
     ("DELETE", "/devices/d"),
     ("POST", "/devices/import"),
 ]

@@ -81,7 +81,7 @@ def test_it_names_every_route_and_no_other() -> None:
         for method in handler.http_methods
     }
     assert {(re.sub(r"\{\w+\}", "{}", path), method) for path, method, _ in OPERATIONS} == routes
-    assert len(routes) == len(ROUTES) == 25
+    assert len(routes) == len(ROUTES) == 29
 
 
 def test_it_has_what_openapi_asks_for() -> None:
