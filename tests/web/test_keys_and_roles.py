@@ -16,6 +16,7 @@ READ = [
     ("GET", "/tasks/t"),
     ("GET", "/tasks/t/devices"),
     ("GET", "/tasks/t/errors"),
+    ("GET", "/tasks/t/results"),
     ("GET", "/tasks/t/devices/d"),
     ("GET", "/devices"),
     ("GET", "/devices/d"),

@@ -13,7 +13,7 @@ import msgspec
 
 from metercast.commands.clock_object import CLASS_ID as CLOCK_CLASS
 from metercast.commands.clock_object import DEFAULT_OBIS as CLOCK_OBIS
-from metercast.commands.clock_object import TIME, instant_of
+from metercast.commands.clock_object import TIME, deviation_sign, instant_of
 from metercast.commands.contract import CommandType, MeterRefused, MeterSession, SelectionUnavailable, StepFailed
 from metercast.commands.parameters import ROOT, Obis, logical_name, require
 from metercast.commands.plain import plain
@@ -163,7 +163,7 @@ async def _perform(session: MeterSession, obis: str, wanted: Wanted) -> Outcome:
     async for part in reader.parts(wanted):
         rows += [row.cells for row in part]
         if len(rows) > MAX_ROWS:
-            raise StepFailed(ErrorWord.INVALID_RESPONSE, f"{obis} gives more than {MAX_ROWS} rows: ask for fewer")
+            raise StepFailed(ErrorWord.RESULT_TOO_LARGE, f"{obis} gives more than {MAX_ROWS} rows: ask for fewer")
     shown = [column.to_json() for column in columns]
     return Outcome.done({"obis": obis, "capturePeriodSeconds": period, "columns": shown, "rows": rows})
 
@@ -192,6 +192,7 @@ class _Reader:
         self._columns = columns
         self._period = timedelta(seconds=period)
         self._zone = ZoneInfo(session.meter.record.time_zone)
+        self._sign = deviation_sign(session)
         self._clock = next((index for index, column in enumerate(columns) if column.is_clock), None)
 
     async def parts(self, wanted: Wanted) -> AsyncIterator[list[Row]]:
@@ -251,7 +252,7 @@ class _Reader:
     def _instant(self, cell: Data) -> datetime | None:
         if cell.tag in NUMBERS:
             return datetime.fromtimestamp(cell.number(), UTC)
-        return instant_of(CosemDateTime.decode(cell.octet_string(12)), self._zone)
+        return instant_of(CosemDateTime.decode(cell.octet_string(12)), self._zone, self._sign)
 
     def _shown(self, index: int, cell: Data, instant: datetime | None) -> Any:
         column = self._columns[index]

@@ -85,7 +85,7 @@ def describe(octets: bytes, keys: Keys | None = None) -> Description:
 
 def describe_data(data: Data, name: str | None = None) -> Description:
     """A value with its type; dates, times and logical names inside octet-strings are named beside them."""
-    tag, value = data
+    tag, value = data.tag, data.value
     label = tag.label if name is None else f"{name} {tag.label}"
     if isinstance(value, CompactArray):
         return Description(label, f"{len(value.values)} elements", tuple(map(describe_data, value.values)))
