@@ -128,8 +128,17 @@ class Api:
 
     async def stream_task(self, task_id: str) -> AsyncIterator[bytes]:
         """The whole document as the server sends it, piece by piece."""
+        async for piece in self._stream(f"/tasks/{encoded(task_id)}"):
+            yield piece
+
+    async def stream_results(self, task_id: str) -> AsyncIterator[bytes]:
+        """NDJSON as the server sends it: a line a device, with its result."""
+        async for piece in self._stream(f"/tasks/{encoded(task_id)}/results"):
+            yield piece
+
+    async def _stream(self, path: str) -> AsyncIterator[bytes]:
         try:
-            async with self._http.stream("GET", f"{self.url}/tasks/{encoded(task_id)}") as response:
+            async with self._http.stream("GET", f"{self.url}{path}") as response:
                 if response.status_code != 200:
                     _answer(response.status_code, await response.aread(), self.url)
                 async for piece in response.aiter_bytes():
@@ -177,6 +186,21 @@ class Api:
     async def import_devices(self, lines: bytes, media_type: str) -> Json:
         """All of them or none: `lines`, `created`, `updated`. Refused names the lines that will not do."""
         return await self._call("POST", "/devices/import", content=lines, headers={"Content-Type": media_type})
+
+    # Images
+
+    async def put_image(self, name: str, octets: AsyncIterator[bytes], sha256: str) -> Json:
+        """The image as it is known. Refused where what came does not hash to `sha256`."""
+        sent = {"Content-Type": "application/octet-stream"}
+        path, query = f"/images/{encoded(name)}", {"sha256": sha256}
+        return await self._call("PUT", path, query=query, content=octets, headers=sent, seconds=LARGE_TASK_SECONDS)
+
+    async def images(self) -> list[Json]:
+        images: list[Json] = (await self._call("GET", "/images"))["images"]
+        return images
+
+    async def delete_image(self, name: str) -> None:
+        await self._call("DELETE", f"/images/{encoded(name)}")
 
     # Keys
 

@@ -170,7 +170,7 @@ async def _perform(session: MeterSession, name: LogicalName, wanted: Wanted, eve
     async for part in reader.parts(wanted):
         rows += [row.cells for row in part]
         if len(rows) > MAX_ROWS:
-            raise StepFailed(ErrorWord.INVALID_RESPONSE, f"{obis} gives more than {MAX_ROWS} rows: ask for fewer")
+            raise StepFailed(ErrorWord.RESULT_TOO_LARGE, f"{obis} gives more than {MAX_ROWS} rows: ask for fewer")
     shown = [column.to_json() for column in columns]
     if events is not None:
         _name_codes(shown, columns, rows, events)

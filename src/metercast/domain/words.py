@@ -45,6 +45,7 @@ class ErrorWord(StrEnum):
     # What the command found
     VERIFICATION_FAILED = "VerificationFailed"
     PROFILE_LIMIT = "ProfileLimit"
+    RESULT_TOO_LARGE = "ResultTooLarge"
     NOT_SWITCHABLE = "NotSwitchable"
     CLOCK_UNCERTAIN = "ClockUncertain"
     OUTCOME_UNKNOWN = "OutcomeUnknown"
@@ -92,6 +93,7 @@ ERROR_CLASSES: dict[ErrorWord, ErrorClass] = {
     ErrorWord.INVALID_RESPONSE: _AMBIGUOUS,
     ErrorWord.VERIFICATION_FAILED: _PERMANENT,
     ErrorWord.PROFILE_LIMIT: _PERMANENT,
+    ErrorWord.RESULT_TOO_LARGE: _PERMANENT,
     ErrorWord.NOT_SWITCHABLE: _PERMANENT,
     ErrorWord.CLOCK_UNCERTAIN: _TRANSIENT,
     ErrorWord.OUTCOME_UNKNOWN: _AMBIGUOUS,

@@ -88,6 +88,13 @@ TASK_DOCUMENT: dict[str, Any] = TASK | {
     "devices": DEVICES,
 }
 
+RESULT_LINES = """\
+{"deviceId":"meter-001","commandStatus":"SUCCESS","error":null,"lastUpdated":"2030-05-08T02:03:05.000000Z",\
+"how":"DONE","result":{"time":"2030-05-08T04:03:05+02:00","offsetSeconds":0.4}}
+{"deviceId":"meter-002","commandStatus":"FAILED","error":"Timeout","lastUpdated":"2030-05-08T02:04:00.000000Z",\
+"how":null,"result":null}
+"""
+
 DEVICE_COMMAND: dict[str, Any] = {
     "deviceId": "meter-001",
     "commandStatus": "SUCCESS",
@@ -197,6 +204,15 @@ NDJSON = """{"deviceId": "meter-020", "connection": {"host": "10.1.2.20"}}
 """
 
 IMPORTED: dict[str, Any] = {"lines": 2, "created": 2, "updated": 0}
+
+IMAGE_BODY = "the octets of the image"
+
+IMAGE: dict[str, Any] = {
+    "name": "ACME-2.1.bin",
+    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "size": 524288,
+    "createdAt": "2030-05-01T08:00:00Z",
+}
 
 KEY: dict[str, Any] = {"name": "billing", "role": "operator"}
 
