@@ -24,6 +24,7 @@ class ErrorWord(StrEnum):
     ASSOCIATION_REJECTED = "AssociationRejected"
     AUTHENTICATION_FAILED = "AuthenticationFailed"
     CREDENTIALS_MISSING = "CredentialsMissing"
+    UNKNOWN_PROFILE = "UnknownProfile"
     IDENTITY_MISMATCH = "IdentityMismatch"
     IDENTITY_REQUIRED = "IdentityRequired"
     INVOCATION_COUNTER_ERROR = "InvocationCounterError"
@@ -43,6 +44,7 @@ class ErrorWord(StrEnum):
     INVALID_RESPONSE = "InvalidResponse"
     # What the command found
     VERIFICATION_FAILED = "VerificationFailed"
+    RESULT_TOO_LARGE = "ResultTooLarge"
     NOT_SWITCHABLE = "NotSwitchable"
     CLOCK_UNCERTAIN = "ClockUncertain"
     OUTCOME_UNKNOWN = "OutcomeUnknown"
@@ -71,6 +73,7 @@ ERROR_CLASSES: dict[ErrorWord, ErrorClass] = {
     ErrorWord.ASSOCIATION_REJECTED: _PERMANENT,
     ErrorWord.AUTHENTICATION_FAILED: _PERMANENT,
     ErrorWord.CREDENTIALS_MISSING: _PERMANENT,
+    ErrorWord.UNKNOWN_PROFILE: _PERMANENT,
     ErrorWord.IDENTITY_MISMATCH: _PERMANENT,
     ErrorWord.IDENTITY_REQUIRED: _PERMANENT,
     ErrorWord.INVOCATION_COUNTER_ERROR: _TRANSIENT,
@@ -88,6 +91,7 @@ ERROR_CLASSES: dict[ErrorWord, ErrorClass] = {
     ErrorWord.OTHER_REASON: _TRANSIENT,
     ErrorWord.INVALID_RESPONSE: _AMBIGUOUS,
     ErrorWord.VERIFICATION_FAILED: _PERMANENT,
+    ErrorWord.RESULT_TOO_LARGE: _PERMANENT,
     ErrorWord.NOT_SWITCHABLE: _PERMANENT,
     ErrorWord.CLOCK_UNCERTAIN: _TRANSIENT,
     ErrorWord.OUTCOME_UNKNOWN: _AMBIGUOUS,

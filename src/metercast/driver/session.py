@@ -26,6 +26,7 @@ from metercast.driver.supply import CounterSupply
 from metercast.driver.transport import Connector, Transport
 from metercast.driver.watch import Watch
 from metercast.driver.words import result_word
+from metercast.profiles.model import Profile
 
 # A meter that finds our counter behind its own may drop what we send, or call it unreadable or a wrong proof.
 _COUNTER_SUSPECTS = frozenset(
@@ -55,6 +56,7 @@ class DlmsSession:
         "associated",
         "meter",
         "phase",
+        "profile",
     )
 
     def __init__(
@@ -66,8 +68,10 @@ class DlmsSession:
         watch: Watch,
         challenge: Callable[[], bytes],
         clock: Callable[[], datetime],
+        profile: Profile,
     ) -> None:
         self.meter = meter
+        self.profile = profile
         self.phase = Phase.BEFORE_ASSOCIATION
         self.associated: Associated | None = None
         self._checkpoint = checkpoint
