@@ -32,6 +32,8 @@ from metercast.engine.limits import WorkerLimits
 from metercast.engine.retention import RetentionPolicy
 from metercast.engine.service import Service
 from metercast.engine.submission import SubmissionRules
+from metercast.profiles.collection import Profiles
+from metercast.profiles.errors import ProfileError
 from metercast.store.contract import Store
 from metercast.store.errors import StoreInUse, StoreTooNew, StoreUnavailable
 from metercast.vault import Vault, VaultError, create_master_key, parse_master_key, write_private
@@ -53,7 +55,7 @@ class StartError(Exception):
 class Metercast:
     """Everything that one process holds."""
 
-    def __init__(self, config: Config, store: Store, vault: Vault, driver: Driver) -> None:
+    def __init__(self, config: Config, store: Store, vault: Vault, driver: Driver, profiles: Profiles) -> None:
         self.config = config
         self.store = store
         self.vault = vault
@@ -66,17 +68,19 @@ class Metercast:
             retry=config.retry,
             bucket_size=config.bucket_size,
         )
-        self.service = Service(store, COMMANDS, vault, self.engine, _now, rules)
+        self.service = Service(store, COMMANDS, vault, self.engine, _now, rules, profiles)
         self.draining = False
 
     @classmethod
     async def open(cls, config: Config, driver_of: DriverOf | None = None) -> Self:
         """Opens or creates what is in the data directory; the engine is not started yet. Raises StartError."""
+        profiles = _load_profiles(config)
         _make_directory(config.data_dir)
         store = await _open_store(config)
         try:
             vault = await _open_vault(config, store)
-            opened = cls(config, store, vault, (driver_of or dlms_driver)(config, store))
+            driver = driver_of(config, store) if driver_of else dlms_driver(config, store, profiles)
+            opened = cls(config, store, vault, driver, profiles)
             await opened._ensure_admin()
         except BaseException:
             await store.close()
@@ -117,7 +121,7 @@ class Metercast:
             raise StartError(f"cannot write {path}: {error.strerror}") from None
 
 
-def dlms_driver(config: Config, store: Store) -> Driver:
+def dlms_driver(config: Config, store: Store, profiles: Profiles) -> Driver:
     """The driver that speaks to meters over TCP."""
     timeouts = Timeouts(
         connect=config.connect_timeout_seconds,
@@ -125,7 +129,7 @@ def dlms_driver(config: Config, store: Store) -> Driver:
         session=config.session_timeout_seconds,
     )
     counters = InvocationCounters(store)
-    return DlmsDriver(TcpConnector(), counters, timeouts, require_identity=config.require_identity)
+    return DlmsDriver(TcpConnector(), counters, timeouts, require_identity=config.require_identity, profiles=profiles)
 
 
 def run(config: Config, driver_of: DriverOf | None = None) -> int:
@@ -253,6 +257,13 @@ def listen(config: Config) -> Iterator[tuple[socket.socket, str]]:
         listener.setblocking(False)
         host = f"[{config.host}]" if ":" in config.host else config.host
         yield listener, f"{config.scheme}://{host}:{listener.getsockname()[1]}"
+
+
+def _load_profiles(config: Config) -> Profiles:
+    try:
+        return Profiles.load(config.profiles_dir)
+    except ProfileError as error:
+        raise StartError(f"a meter profile is wrong: {error}") from None
 
 
 def _make_directory(path: Path) -> None:

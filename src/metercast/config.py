@@ -162,6 +162,9 @@ class Config:
     require_identity: bool = _setting(
         True, _flag, "DISCONNECT and RECONNECT only on meters whose record names an identity, which is checked first."
     )
+    profiles_dir: Path | None = _setting(  # noqa: RUF009
+        None, _path, "Directory of your own meter profiles: TOML files, read at the start.", shown="none"
+    )
     connect_timeout_seconds: float = _setting(10.0, _seconds(0.1, 600), "How long a meter may take to accept.")
     progress_timeout_seconds: float = _setting(
         120.0, _seconds(0.1, 3600), "The longest silence of a meter while an answer is awaited."

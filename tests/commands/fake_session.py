@@ -15,6 +15,7 @@ from metercast.dlms.set import SetRequestNormal
 from metercast.domain.meter import Connection, Meter, MeterRecord
 from metercast.domain.outcome import Outcome
 from metercast.domain.words import ErrorWord
+from metercast.profiles.collection import BUILT_IN
 
 INVOKE = 0xC1
 NOW = datetime(2026, 9, 17, 9, 15, 6, tzinfo=UTC)
@@ -46,6 +47,7 @@ class FakeSession:
         self.clock = NOW
         self.latency = 0.0
         self.meter = meter(zone)
+        self.profile = BUILT_IN.get("generic")
         self.verify_first = False
         self.progress: Any = None
 
@@ -73,7 +75,8 @@ class FakeSession:
                 results.append(refused)
         return results
 
-    async def set(self, attribute: CosemAttribute, value: Data) -> None:
+    async def set(self, attribute: CosemAttribute, value: Data | Callable[[], Data]) -> None:
+        value = value() if callable(value) else value
         self._log("set", attribute, SetRequestNormal(INVOKE, attribute, value).encode())
         self.store(attribute, value)
         self._travel()

@@ -71,6 +71,14 @@ async def test_a_secret_in_a_wrong_format_is_not_told() -> None:
     assert "not a key" not in str(outcome.detail)
 
 
+async def test_a_profile_that_is_no_more_is_told_before_any_io() -> None:
+    connector = Failing()
+    outcome = await execute(meter_with(LLS, profile="gone"), by=driver(connector))
+    assert (outcome.error, outcome.phase) == (ErrorWord.UNKNOWN_PROFILE, Phase.BEFORE_ASSOCIATION)
+    assert str(outcome.detail).startswith("profile 'gone' of the meter's record: no such profile; known: ")
+    assert connector.asked == 0
+
+
 @pytest.mark.parametrize("name", ["DISCONNECT", "RECONNECT"])
 async def test_a_relay_command_needs_an_identity(name: str) -> None:
     connector = Failing()

@@ -227,3 +227,20 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return cert_file, key_file
+
+
+def test_a_wrong_profile_keeps_it_from_starting_and_a_right_one_can_be_named(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    file = own / "acme.toml"
+    file.write_text('extends = "generic"\n[calendar]\nmax_seasons = 0\n')
+    reason = "calendar.max_seasons: expected `int` >= 1; received 0"
+    expected = f"metercast: a meter profile is wrong: {file}: {reason}\n"
+    assert _refused(tmp_path / "data", profiles_dir=str(own)) == expected
+    assert not (tmp_path / "data").exists()
+    file.write_text('extends = "generic"\n[calendar]\nmax_seasons = 4\n')
+    with _running(tmp_path / "data", profiles_dir=str(own)) as (_, url), httpx.Client(base_url=url) as client:
+        assert client.put("/devices/m", json={**RECORD, "profile": "acme"}).json()["profile"] == "acme"
+        refused = client.put("/devices/m", json={**RECORD, "profile": "ACME"})
+        assert refused.status_code == 422
+        assert "no such profile; known: acme, generic" in refused.json()["detail"]

@@ -16,6 +16,7 @@ from metercast.dlms.datetimes import (
     STATUS_INVALID,
     STATUS_INVALID_STATUS,
     CosemDateTime,
+    DeviationSign,
 )
 from metercast.dlms.errors import DecodeError
 from metercast.dlms.logical_name import LogicalName
@@ -24,7 +25,7 @@ from metercast.domain.words import ErrorWord
 CLASS_ID = 8
 DEFAULT_OBIS = "0.0.1.0.0.255"
 TIME = 2
-SHIFT_TIME = 6
+ADJUST_TO_MINUTE, ADJUST_TO_PRESET_TIME, PRESET_ADJUSTING_TIME, SHIFT_TIME = 3, 4, 5, 6
 
 _STATUS_BITS = {
     "invalidValue": STATUS_INVALID,
@@ -75,14 +76,19 @@ class ClockObject(NamedTuple):
 
     @property
     def time(self) -> CosemAttribute:
-        return CosemAttribute(CLASS_ID, self.logical_name, TIME)
+        return self.attribute(TIME)
 
-    @property
-    def shift_time(self) -> CosemMethod:
-        return CosemMethod(CLASS_ID, self.logical_name, SHIFT_TIME)
+    def attribute(self, index: int) -> CosemAttribute:
+        return CosemAttribute(CLASS_ID, self.logical_name, index)
 
-    async def read(self, session: MeterSession) -> Reading:
-        """StepFailed(InvalidResponse) where the meter's answer is no date-time."""
+    def method(self, index: int) -> CosemMethod:
+        return CosemMethod(CLASS_ID, self.logical_name, index)
+
+    async def read(self, session: MeterSession, zone: ZoneInfo | None = None) -> Reading:
+        """`zone` (that of the record) is taken where the meter tells no deviation.
+
+        StepFailed(InvalidResponse) where its answer is no date-time.
+        """
         asked = session.now()
         data = await session.get(self.time)
         round_trip = session.now() - asked
@@ -90,14 +96,19 @@ class ClockObject(NamedTuple):
             value = CosemDateTime.decode(data.octet_string(12))
         except DecodeError as error:
             raise StepFailed(ErrorWord.INVALID_RESPONSE, f"GET {self.time}: {error}") from error
-        instant = instant_of(value, ZoneInfo(session.meter.record.time_zone))
+        instant = instant_of(value, zone or ZoneInfo(session.meter.record.time_zone), deviation_sign(session))
         return Reading(value, instant, asked + round_trip / 2, max(round_trip.total_seconds() / 2, 0.0))
 
 
-def instant_of(value: CosemDateTime, zone: ZoneInfo) -> datetime | None:
-    """The instant, in the offset that the meter tells or, where it tells none, in its record's zone; or None."""
+def deviation_sign(session: MeterSession) -> DeviationSign:
+    """What a positive deviation means to this meter (catalogue 3.2)."""
+    return DeviationSign.STANDARD
+
+
+def instant_of(value: CosemDateTime, zone: ZoneInfo, sign: DeviationSign) -> datetime | None:
+    """The instant, in the offset that the meter tells or, where it tells none, in `zone`; or None."""
     try:
-        instant = value.to_datetime(zone=zone)
+        instant = value.to_datetime(zone=zone, sign=sign)
         instant.astimezone(UTC)
     except (DecodeError, OverflowError, ValueError):
         return None
@@ -109,8 +120,8 @@ def status_json(status: int) -> dict[str, bool] | None:
     return None if status == NO_STATUS else {name: bool(status & bit) for name, bit in _STATUS_BITS.items()}
 
 
-def encode_clock(instant: datetime, zone: ZoneInfo) -> Data:
+def encode_clock(instant: datetime, zone: ZoneInfo, sign: DeviationSign) -> Data:
     """The nearest whole second in `zone`, with deviation and the DST bit; the weekday is left to the meter."""
     nearest = (instant + timedelta(milliseconds=500)).astimezone(zone).replace(microsecond=0)
-    value = CosemDateTime.from_datetime(nearest)
+    value = CosemDateTime.from_datetime(nearest, sign=sign)
     return Data.octets(value._replace(date=value.date._replace(weekday=0xFF)).encode())

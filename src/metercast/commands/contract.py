@@ -12,6 +12,7 @@ from metercast.domain.command import CommandTraits
 from metercast.domain.meter import Meter
 from metercast.domain.outcome import Outcome
 from metercast.domain.words import ErrorWord
+from metercast.profiles.model import Profile
 
 
 class StepFailed(Exception):
@@ -43,6 +44,11 @@ class MeterSession(Protocol):
 
     @property
     def meter(self) -> Meter: ...
+
+    @property
+    def profile(self) -> Profile:
+        """What differs per model: logical names where a task names none, orders, limits, signs, delays."""
+        ...
 
     @property
     def verify_first(self) -> bool:
@@ -77,8 +83,11 @@ class MeterSession(Protocol):
         """
         ...
 
-    async def set(self, attribute: CosemAttribute, value: Data) -> None:
-        """Writes the attribute; raises MeterRefused where the meter answers with a data-access-result."""
+    async def set(self, attribute: CosemAttribute, value: Data | Callable[[], Data]) -> None:
+        """Writes the attribute; raises MeterRefused where the meter answers with a data-access-result.
+
+        A value that depends on the moment is a function, called when the request is encoded.
+        """
         ...
 
     async def action(self, method: CosemMethod, parameter: Data | None = None) -> Data | None:

@@ -13,7 +13,7 @@ import msgspec
 
 from metercast.commands.clock_object import CLASS_ID as CLOCK_CLASS
 from metercast.commands.clock_object import DEFAULT_OBIS as CLOCK_OBIS
-from metercast.commands.clock_object import TIME, instant_of
+from metercast.commands.clock_object import TIME, deviation_sign, instant_of
 from metercast.commands.contract import CommandType, MeterRefused, MeterSession, SelectionUnavailable, StepFailed
 from metercast.commands.parameters import ROOT, Obis, logical_name, require
 from metercast.commands.plain import plain
@@ -189,6 +189,7 @@ class _Reader:
         self._columns = columns
         self._period = timedelta(seconds=period)
         self._zone = ZoneInfo(session.meter.record.time_zone)
+        self._sign = deviation_sign(session)
         self._clock = next((index for index, column in enumerate(columns) if column.is_clock), None)
 
     async def parts(self, wanted: Wanted) -> AsyncIterator[list[Row]]:
@@ -248,7 +249,7 @@ class _Reader:
     def _instant(self, cell: Data) -> datetime | None:
         if cell.tag in NUMBERS:
             return datetime.fromtimestamp(cell.number(), UTC)
-        return instant_of(CosemDateTime.decode(cell.octet_string(12)), self._zone)
+        return instant_of(CosemDateTime.decode(cell.octet_string(12)), self._zone, self._sign)
 
     def _shown(self, index: int, cell: Data, instant: datetime | None) -> Any:
         column = self._columns[index]

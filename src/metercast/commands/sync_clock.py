@@ -5,12 +5,13 @@ encoded and carries half the round trip, which also widens the tolerance.
 """
 
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
 
-from metercast.commands.clock_object import DEFAULT_OBIS, ClockObject, Reading, encode_clock
+from metercast.commands.clock_correction import Limits, Seconds, set_now
+from metercast.commands.clock_object import DEFAULT_OBIS, SHIFT_TIME, ClockObject, Reading
 from metercast.commands.contract import CommandType, MeterRefused, MeterSession, StepFailed
 from metercast.commands.parameters import ROOT, Obis, logical_name, require
 from metercast.dlms.data import Data
@@ -20,8 +21,6 @@ from metercast.domain.retry import Resend
 from metercast.domain.words import ErrorClass, ErrorWord
 
 MAX_SHIFT_SECONDS = 900
-
-Seconds = Annotated[float, msgspec.Meta(ge=0, le=86400)]
 
 
 class SyncClock(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
@@ -45,30 +44,17 @@ def check(parameters: SyncClock, now: datetime) -> None:
 
 
 async def perform(session: MeterSession, parameters: SyncClock) -> Outcome:
-    clock = ClockObject.parse(parameters.obis)
+    clock, limits = ClockObject.parse(parameters.obis), Limits.of(parameters)
     before = await clock.read(session)
-    _check_uncertainty(before, parameters)
-    if not before.is_invalid and abs(before.difference) <= parameters.threshold_seconds:
+    limits.check_uncertainty(before)
+    if limits.is_near(before):
         return Outcome.already_so({"before": before.to_json(), "after": None, "strategy": None})
     _check_delta(before, parameters)
     strategy = await _correct(session, clock, before, parameters)
     after = await clock.read(session)
     result = {"before": before.to_json(), "after": after.to_json(), "strategy": strategy}
-    _check_uncertainty(after, parameters, result)
-    tolerance = parameters.tolerance_seconds + after.half_round_trip
-    if after.is_invalid or abs(after.difference) > tolerance:
-        found = "an invalid time" if after.is_invalid else f"{after.difference:+.3f} s"
-        detail = f"read-back of {clock.time} after {strategy}: {found}, tolerance {tolerance:.3f} s"
-        raise StepFailed(ErrorWord.VERIFICATION_FAILED, detail, result)
+    limits.verify(after, f"{clock.time} after {strategy}", result)
     return Outcome.done(result)
-
-
-def _check_uncertainty(reading: Reading, parameters: SyncClock, result: dict[str, Any] | None = None) -> None:
-    if reading.half_round_trip > parameters.max_uncertainty_seconds:
-        detail = (
-            f"half the round trip is {reading.half_round_trip:.1f} s, above {parameters.max_uncertainty_seconds:g} s"
-        )
-        raise StepFailed(ErrorWord.CLOCK_UNCERTAIN, detail, result)
 
 
 def _check_delta(reading: Reading, parameters: SyncClock) -> None:
@@ -92,14 +78,13 @@ async def _correct(session: MeterSession, clock: ClockObject, before: Reading, p
     can_shift = not before.is_invalid and abs(before.difference) <= MAX_SHIFT_SECONDS
     if parameters.strategy != "set" and can_shift:
         try:
-            await session.action(clock.shift_time, Data.long(-round(before.difference)))
+            await session.action(clock.method(SHIFT_TIME), Data.long(-round(before.difference)))
             return "shift"
         except MeterRefused as refused:
             # A meter without this method says so; auto then sets. What may pass is left to the retry.
             if parameters.strategy == "shift" or refused.error.error_class is not ErrorClass.PERMANENT:
                 raise
-    zone = ZoneInfo(session.meter.record.time_zone)
-    await session.set(clock.time, encode_clock(session.now() + timedelta(seconds=before.half_round_trip), zone))
+    await set_now(session, clock, ZoneInfo(session.meter.record.time_zone), before)
     return "set"
 
 

@@ -4,6 +4,7 @@
 """
 
 import re
+from collections.abc import Collection
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -189,15 +190,15 @@ def check_device_id(device_id: str, path: str = "deviceId") -> None:
         raise InvalidField(path, device_id, "a device id holds printable characters only")
 
 
-def check_record(record: MeterRecord) -> None:
-    """What types alone can't say; raises InvalidField naming path and value."""
+def check_record(record: MeterRecord, profiles: Collection[str]) -> None:
+    """What types alone can't say; raises InvalidField naming path and value. `profiles`: names."""
     try:
         ZoneInfo(record.time_zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise InvalidField("timeZone", record.time_zone, "no such IANA time zone") from None
     _check_hdlc(record)
-    if record.profile != "generic":
-        raise InvalidField("profile", record.profile, "no such profile; known: generic")
+    if record.profile not in profiles:
+        raise InvalidField("profile", record.profile, f"no such profile; known: {', '.join(sorted(profiles))}")
     for name, association in record.associations.items():
         needs_title = (
             association.authentication in (Authentication.HLS_GMAC, Authentication.HLS_SHA256)

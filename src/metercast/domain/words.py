@@ -24,6 +24,7 @@ class ErrorWord(StrEnum):
     ASSOCIATION_REJECTED = "AssociationRejected"
     AUTHENTICATION_FAILED = "AuthenticationFailed"
     CREDENTIALS_MISSING = "CredentialsMissing"
+    UNKNOWN_PROFILE = "UnknownProfile"
     IDENTITY_MISMATCH = "IdentityMismatch"
     IDENTITY_REQUIRED = "IdentityRequired"
     INVOCATION_COUNTER_ERROR = "InvocationCounterError"
@@ -71,6 +72,7 @@ ERROR_CLASSES: dict[ErrorWord, ErrorClass] = {
     ErrorWord.ASSOCIATION_REJECTED: _PERMANENT,
     ErrorWord.AUTHENTICATION_FAILED: _PERMANENT,
     ErrorWord.CREDENTIALS_MISSING: _PERMANENT,
+    ErrorWord.UNKNOWN_PROFILE: _PERMANENT,
     ErrorWord.IDENTITY_MISMATCH: _PERMANENT,
     ErrorWord.IDENTITY_REQUIRED: _PERMANENT,
     ErrorWord.INVOCATION_COUNTER_ERROR: _TRANSIENT,

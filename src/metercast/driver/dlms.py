@@ -20,6 +20,8 @@ from metercast.driver.session import DlmsSession
 from metercast.driver.timeouts import Timeouts
 from metercast.driver.transport import Connector
 from metercast.driver.watch import Watchdog
+from metercast.profiles.collection import BUILT_IN, Profiles
+from metercast.profiles.errors import UnknownProfile
 
 CHALLENGE_OCTETS = 16
 MAX_DETAIL = 500
@@ -38,8 +40,9 @@ def _now() -> datetime:
 class DlmsDriver:
     """Implements driver.contract.Driver over the transports of `connector`.
 
-    `challenge` gives the client's HLS challenge (8 to 64 octets) and `clock` the wall clock in UTC; both are injected
-    in tests. `require_identity` False switches off the demand that a relay command's meter names its identity.
+    `profiles` are those that meters' records may name. `challenge` gives the client's HLS challenge (8 to 64 octets)
+    and `clock` the wall clock in UTC; both are injected in tests. `require_identity` False switches off the demand
+    that a relay command's meter names its identity.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class DlmsDriver:
         timeouts: Timeouts | None = None,
         *,
         require_identity: bool = True,
+        profiles: Profiles = BUILT_IN,
         challenge: Callable[[], bytes] = _challenge,
         clock: Callable[[], datetime] = _now,
     ) -> None:
@@ -56,12 +60,20 @@ class DlmsDriver:
         self._counters = counters
         self._watchdog = Watchdog(timeouts or Timeouts())
         self._require_identity = require_identity
+        self._profiles = profiles
         self._challenge = challenge
         self._clock = clock
 
     async def execute(self, command: Command, meter: Meter, checkpoint: Checkpoint) -> Outcome:
+        try:
+            profile = self._profiles.get(meter.record.profile)
+        except UnknownProfile as error:
+            detail = f"profile {meter.record.profile!r} of the meter's record: {error}"
+            return Outcome.failed(ErrorWord.UNKNOWN_PROFILE, detail[:MAX_DETAIL], Phase.BEFORE_ASSOCIATION)
         watch = self._watchdog.watch()
-        session = DlmsSession(meter, checkpoint, self._connector, self._counters, watch, self._challenge, self._clock)
+        session = DlmsSession(
+            meter, checkpoint, self._connector, self._counters, watch, self._challenge, self._clock, profile
+        )
         try:
             outcome = await self._run(session, command)
         except GiveBack as reason:

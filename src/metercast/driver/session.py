@@ -26,6 +26,7 @@ from metercast.driver.supply import CounterSupply
 from metercast.driver.transport import Connector, Transport
 from metercast.driver.watch import Watch
 from metercast.driver.words import result_word
+from metercast.profiles.model import Profile
 
 # A meter that finds our counter behind its own may drop what we send, or call it unreadable or a wrong proof.
 _COUNTER_SUSPECTS = frozenset(
@@ -61,6 +62,7 @@ class DlmsSession:
         "associated",
         "meter",
         "phase",
+        "profile",
     )
 
     def __init__(
@@ -72,8 +74,10 @@ class DlmsSession:
         watch: Watch,
         challenge: Callable[[], bytes],
         clock: Callable[[], datetime],
+        profile: Profile,
     ) -> None:
         self.meter = meter
+        self.profile = profile
         self.phase = Phase.BEFORE_ASSOCIATION
         self.associated: Associated | None = None
         self._checkpoint = checkpoint
@@ -135,12 +139,12 @@ class DlmsSession:
                 results.append(await self._read_one(left[0]))
         return results
 
-    async def set(self, attribute: CosemAttribute, value: Data) -> None:
+    async def set(self, attribute: CosemAttribute, value: Data | Callable[[], Data]) -> None:
         conversation = await self._open()
         what = Step("SET", attribute)
         self._ask_to_change()
         try:
-            apdu = conversation.association.set(attribute, value)
+            apdu = conversation.association.set(attribute, value() if callable(value) else value)
         except DlmsError as error:
             raise failure_of(error, what) from error
         self._send_change(conversation, apdu)

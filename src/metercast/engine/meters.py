@@ -1,7 +1,7 @@
 """The registry of meters: records come in with their secrets, and go out without them."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Protocol
 
@@ -27,6 +27,7 @@ from metercast.domain.meter import (
 from metercast.domain.problem import Conflict, InvalidField
 from metercast.engine.apikeys import Caller
 from metercast.engine.decoding import shows_all_but_secrets
+from metercast.profiles.model import GENERIC
 from metercast.store.devices import DeviceStore, MeterWrite
 from metercast.store.pages import Page
 
@@ -142,8 +143,11 @@ def shows_no_secret(path: str) -> bool:
 
 
 class Meters:
-    def __init__(self, store: DeviceStore, sealer: Sealer) -> None:
+    """`profiles` are the names of those that a meter's record may name."""
+
+    def __init__(self, store: DeviceStore, sealer: Sealer, profiles: Collection[str] = (GENERIC,)) -> None:
         self._store = store
+        self._profiles = profiles
         self._sealer = sealer
         self._lock = asyncio.Lock()  # reading what is stored and writing what follows from it is one step
 
@@ -188,7 +192,7 @@ class Meters:
     def write(self, device_id: str, request: MeterRequest, stored: StoredMeter | None) -> MeterWrite:
         """What to store for `request`, given what is stored now. Raises InvalidField."""
         record = request.record
-        check_record(record)
+        check_record(record, self._profiles)
         secrets = request.secrets(self._stored_secrets(request, stored))
         return MeterWrite(
             device_id,

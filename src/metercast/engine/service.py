@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -30,6 +30,7 @@ from metercast.engine.submission import (
     new_task,
     task_id_for,
 )
+from metercast.profiles.model import GENERIC
 from metercast.store.contract import Store
 from metercast.store.pages import Page
 from metercast.store.tasks import Created, DeviceQuery, ErrorCount, NewTask, TaskQuery, UnknownDevices
@@ -64,8 +65,9 @@ class Service:
         engine: EngineControl,
         clock: Callable[[], datetime],
         rules: SubmissionRules | None = None,
+        profiles: Collection[str] = (GENERIC,),
     ) -> None:
-        self.meters = Meters(store, sealer)
+        self.meters = Meters(store, sealer, profiles)
         self.keys = ApiKeys(store)
         self.submitted: Counter[str] = Counter()  # tasks since the start of this process, by command type
         self._store = store

@@ -4,30 +4,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from metercast.dlms.yearly_rules import YearlyRules, ZoneChange
+
 TimeSource = Callable[[], float]
-
-
-@dataclass(frozen=True, slots=True)
-class ZoneChange:
-    """A yearly change: on the last or n-th `weekday` (1 = Monday) of `month`, at local time before the change."""
-
-    month: int
-    weekday: int
-    last: bool
-    first_day: int
-    hour: int
-    minute: int
-
-    def local_time(self, year: int) -> datetime:
-        """The instant in the local time that held before the change, as a naive reading of the dial in UTC."""
-        if self.last:
-            start = datetime(year + self.month // 12, self.month % 12 + 1, 1, self.hour, self.minute, tzinfo=UTC)
-            back = (start.isoweekday() - 1 - self.weekday) % 7 + 1
-            return start - timedelta(days=back)
-        start = datetime(year, self.month, self.first_day, self.hour, self.minute, tzinfo=UTC)
-        return start + timedelta(days=(self.weekday - start.isoweekday()) % 7)
 
 
 @dataclass(frozen=True)
@@ -38,12 +20,13 @@ class ZoneRules(tzinfo):
     daylight_begin: ZoneChange | None = None
     daylight_end: ZoneChange | None = None
     daylight_minutes: int = 0
+    daylight_enabled: bool = True
     # The begin and the end of daylight saving by year, in seconds since 1970 UTC.
     _bounds: dict[int, tuple[float, float]] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     def is_daylight_at(self, timestamp: float) -> bool:
         """`timestamp` is seconds since 1970 UTC."""
-        if self.daylight_begin is None or self.daylight_end is None:
+        if not self.daylight_enabled or self.daylight_begin is None or self.daylight_end is None:
             return False
         year = time.gmtime(timestamp + self.standard_offset * 60).tm_year
         bounds = self._bounds.get(year)
@@ -88,15 +71,16 @@ class ZoneRules(tzinfo):
     @classmethod
     def of_zone(cls, name: str, year: int) -> "ZoneRules":
         """The rules of an IANA zone as they stand in that year."""
-        zone = ZoneInfo(name)
-        changes = _changes_in(zone, year)
-        if len(changes) != 2:
-            moment = datetime(year, 7, 1, tzinfo=UTC)
-            return cls(_offset_minutes(zone, moment))
-        begin, end = sorted(changes, key=lambda change: -_offset_minutes(zone, change))
-        before = _offset_minutes(zone, end)
-        after = _offset_minutes(zone, begin)
-        return cls(before, _as_rule(begin, before), _as_rule(end, after), after - before)
+        found = YearlyRules.of_zone(ZoneInfo(name), year)
+        return cls(found.standard_offset, found.begin, found.end, found.daylight_minutes, found.begin is not None)
+
+
+class Preset(NamedTuple):
+    """A time to which the clock is set while it shows one between `start` and `end`; seconds since 1970 UTC."""
+
+    timestamp: float
+    start: float
+    end: float
 
 
 class MeterClock:
@@ -105,7 +89,7 @@ class MeterClock:
     `time_source` tells seconds since 1970 UTC and is the machine's own clock by default.
     """
 
-    __slots__ = ("_base_meter", "_base_real", "_drift", "_source", "rules")
+    __slots__ = ("_base_meter", "_base_real", "_drift", "_source", "preset", "rules")
 
     def __init__(
         self,
@@ -116,6 +100,7 @@ class MeterClock:
         time_source: TimeSource = time.time,
     ) -> None:
         self.rules = rules
+        self.preset: Preset | None = None
         self._source = time_source
         self._drift = drift
         self._base_real = time_source()
@@ -149,44 +134,3 @@ class MeterClock:
     def drift(self, drift: float) -> None:
         self.set(self.timestamp())
         self._drift = drift
-
-
-def _offset_minutes(zone: ZoneInfo, moment: datetime) -> int:
-    offset = moment.astimezone(zone).utcoffset()
-    assert offset is not None
-    return round(offset.total_seconds() / 60)
-
-
-def _changes_in(zone: ZoneInfo, year: int) -> list[datetime]:
-    """The instants of a year at which the zone's offset changes; right after each the new offset holds."""
-    changes = []
-    day = datetime(year, 1, 1, tzinfo=UTC)
-    while day.year == year:
-        following = day + timedelta(days=1)
-        if _offset_minutes(zone, day) != _offset_minutes(zone, following):
-            low, high = day, following
-            while high - low > timedelta(minutes=1):
-                middle = low + (high - low) // 2
-                middle = middle.replace(second=0, microsecond=0)
-                if middle == low:
-                    break
-                if _offset_minutes(zone, middle) == _offset_minutes(zone, low):
-                    low = middle
-                else:
-                    high = middle
-            changes.append(high)
-        day = following
-    return changes
-
-
-def _as_rule(change: datetime, offset_before: int) -> ZoneChange:
-    dial = change + timedelta(minutes=offset_before)
-    last = (dial + timedelta(days=7)).month != dial.month
-    return ZoneChange(
-        month=dial.month,
-        weekday=dial.isoweekday(),
-        last=last,
-        first_day=(dial.day - 1) // 7 * 7 + 1,
-        hour=dial.hour,
-        minute=dial.minute,
-    )
