@@ -1,5 +1,7 @@
 """GET, SET and ACTION with a list: octets of the catalogue, every form of blocks, a result for each item."""
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,11 +16,11 @@ from metercast.dlms.action import (
     decode_action_request,
 )
 from metercast.dlms.association import ClientAssociation, State
+from metercast.dlms.blocks import SelectedAttribute
 from metercast.dlms.cosem import CosemAttribute, CosemMethod, Selection
 from metercast.dlms.data import NULL, Data
 from metercast.dlms.errors import (
     DecodeError,
-    DlmsError,
     LocalProtocolError,
     NotNegotiated,
     RemoteProtocolError,
@@ -51,7 +53,7 @@ EXPORT = CosemAttribute(3, LogicalName.parse("1.0.2.8.0.255"), 2)
 SCRIPT = CosemMethod(9, LogicalName.parse("0.0.10.0.1.255"), 1)
 SHIFT = CosemMethod(8, LogicalName.parse("0.0.1.0.0.255"), 6)
 LISTS = ALL_SERVICES | 0x000200
-BOTH = [(IMPORT, None), (EXPORT, None)]
+BOTH: list[SelectedAttribute] = [(IMPORT, None), (EXPORT, None)]
 
 
 def test_the_catalogues_get_with_list() -> None:
@@ -316,7 +318,5 @@ def test_mutated_answers_raise_only_what_is_documented(answer: str, data: st.Dat
     client = plain_client(conformance=LISTS, limit=1000)
     wishes = {0xC4: lambda: client.get_list(BOTH), 0xC5: lambda: client.set_list([(IMPORT, NULL), (EXPORT, NULL)])}
     wishes.get(octets[0], lambda: client.action_list([(SHIFT, None), (SCRIPT, None)]))()
-    try:
+    with suppress(RemoteProtocolError):
         client.receive(bytes(octets))
-    except DlmsError as error:
-        assert isinstance(error, RemoteProtocolError)

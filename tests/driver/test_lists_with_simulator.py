@@ -66,7 +66,7 @@ async def test_each_item_of_a_list_has_its_own_result() -> None:
 async def test_a_meter_that_promises_lists_and_refuses_them_is_read_one_by_one(answer: Any) -> None:
     spec = population(conformance=LISTS, faults=(RefuseLists(answer=answer),))
     async with Simulator(spec, keep_events=True) as simulator:
-        sends, outcome = await requests_of(simulator, "READ_INSTANTANEOUS")
+        _, outcome = await requests_of(simulator, "READ_INSTANTANEOUS")
         assert outcome.how is How.DONE, outcome.detail
         assert [item["obis"] for item in outcome.result["items"] if "error" in item] == ["1.0.13.7.0.255"]
         played = [each for each in simulator.events if isinstance(each, FaultPlayed)]
