@@ -128,8 +128,17 @@ class Api:
 
     async def stream_task(self, task_id: str) -> AsyncIterator[bytes]:
         """The whole document as the server sends it, piece by piece."""
+        async for piece in self._stream(f"/tasks/{encoded(task_id)}"):
+            yield piece
+
+    async def stream_results(self, task_id: str) -> AsyncIterator[bytes]:
+        """NDJSON as the server sends it: a line a device, with its result."""
+        async for piece in self._stream(f"/tasks/{encoded(task_id)}/results"):
+            yield piece
+
+    async def _stream(self, path: str) -> AsyncIterator[bytes]:
         try:
-            async with self._http.stream("GET", f"{self.url}/tasks/{encoded(task_id)}") as response:
+            async with self._http.stream("GET", f"{self.url}{path}") as response:
                 if response.status_code != 200:
                     _answer(response.status_code, await response.aread(), self.url)
                 async for piece in response.aiter_bytes():

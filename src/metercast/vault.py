@@ -51,7 +51,7 @@ class Vault:
 
     def seal(self, device_id: str, secrets: Secrets) -> bytes | None:
         """The sealed secrets; None where there are none."""
-        kept = {name: each for name, each in secrets.items() if each.names}
+        kept = {name: each for name, each in secrets.items() if each.names or each.replacements}
         if not kept:
             return None
         nonce = os.urandom(12)

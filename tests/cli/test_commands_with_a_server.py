@@ -136,6 +136,19 @@ def test_a_task_from_flags_to_its_end(capsys: Capture, site: Site) -> None:
     assert json.loads(answers(capsys, "show", task_id, "--device", "meter-0002", "--json"))["attempts"] == 1
     watched = documents(answers(capsys, "watch", task_id, "--json"))
     assert watched[-1]["outcome"] == "SUCCEEDED"
+    results = documents(answers(capsys, "results", task_id))
+    assert [each["deviceId"] for each in results] == ["meter-0001", "meter-0002", "meter-0003"]
+    assert all("differenceSeconds" in each["result"] for each in results)
+
+
+def test_results_into_a_file_come_whole_or_not_at_all(capsys: Capture, site: Site, tmp_path: Path) -> None:
+    registered(capsys, site)
+    task_id, *_ = answers(capsys, "submit", "--type", "READ_CLOCK", "--watch", "meter-0004").splitlines()
+    file = tmp_path / "results.ndjson"
+    assert answers(capsys, "results", task_id, "--output", str(file)) == ""
+    assert [each["deviceId"] for each in documents(file.read_text())] == ["meter-0004"]
+    assert "no task 'none'" in complains(capsys, "results", "none", "--output", str(tmp_path / "none"), code=1)
+    assert [each.name for each in tmp_path.iterdir()] == ["results.ndjson"]
 
 
 def test_a_task_from_a_file_with_devices_from_standard_input(

@@ -18,7 +18,7 @@ from metercast.domain.meter import Meter, MeterRecord, SealedMeter
 from metercast.domain.outcome import Outcome, Phase
 from metercast.domain.retry import Resend, RetryPolicy
 from metercast.domain.states import FINAL_DEVICE, FINAL_TASK, DeviceStatus
-from metercast.domain.task import Counts, DeviceCommand, Task
+from metercast.domain.task import Counts, DeviceCommand, DeviceCommandDetail, Task
 from metercast.domain.words import ErrorWord
 from metercast.driver.contract import Checkpoint, Command, GiveBack
 from metercast.engine.engine import Engine
@@ -278,7 +278,7 @@ class World:
         text = b"".join([piece async for piece in self.store.stream_devices(task_id)])
         return msgspec.json.decode(b"[" + text + b"]", type=list[DeviceCommand])
 
-    async def device(self, task_id: str, device_id: str) -> DeviceCommand:
+    async def device(self, task_id: str, device_id: str) -> DeviceCommandDetail:
         return await self.store.get_device_command(task_id, device_id)
 
     async def when(self, task_id: str, device_id: str, condition: Callable[[DeviceCommand], bool]) -> DeviceCommand:

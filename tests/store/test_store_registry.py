@@ -88,6 +88,53 @@ async def test_deleting_what_is_not_registered_is_not_found(harness: StoreHarnes
         await harness.store.delete_device("unknown")
 
 
+# Secrets
+
+
+async def secret_of(harness: StoreHarness) -> bytes | None:
+    return (await harness.store.get_device("m")).sealed
+
+
+async def test_secrets_are_replaced_only_where_they_are_as_expected(harness: StoreHarness) -> None:
+    await harness.store.put_devices([meter("m", b"{}", b"one"), meter("n", b"{}", b"one")])
+    harness.clock.advance(1)
+    assert await harness.store.replace_secrets("m", b"one", b"two")
+    assert await harness.store.replace_secrets("m", b"one", b"two"), "the answer was lost: the same once more"
+    assert not await harness.store.replace_secrets("m", b"one", b"three")
+    assert not await harness.store.replace_secrets("m", None, b"three")
+    assert not await harness.store.replace_secrets("unknown", b"one", b"two")
+    await harness.reopen()
+    found = await harness.store.get_device("m")
+    assert (found.sealed, found.document, found.channel) == (b"two", b"{}", "gateway-1")
+    assert (found.created_at, found.updated_at) == (EPOCH, at(1))
+    assert await harness.store.replace_secrets("m", b"two", None)
+    assert await harness.store.replace_secrets("m", None, b"four")
+    assert (await secret_of(harness), (await harness.store.get_device("n")).sealed) == (b"four", b"one")
+
+
+async def test_of_many_replacements_at_once_one_is_made(harness: StoreHarness) -> None:
+    await harness.store.put_devices([meter("m", b"{}", b"old")])
+    made = await asyncio.gather(*(harness.store.replace_secrets("m", b"old", b"new-%d" % n) for n in range(8)))
+    assert sum(made) == 1
+    assert await secret_of(harness) == b"new-%d" % made.index(True)
+
+
+async def test_a_write_never_hides_secrets_that_it_was_not_made_from(harness: StoreHarness) -> None:
+    def write(sealed: bytes | None, replaces: bytes | None, device_id: str = "m") -> MeterWrite:
+        return MeterWrite(device_id, b"{}", sealed, "channel", 1, replaces)
+
+    assert await harness.store.put_devices([write(b"one", None)]) == 1
+    assert await harness.store.put_devices([write(b"one", None)]) == 0, "the answer was lost: the same once more"
+    assert await harness.store.put_devices([write(b"two", b"one")]) == 0
+    for others in ([], [write(b"x", None, "new")]):
+        for replaces in (b"one", None):
+            with pytest.raises(Conflict, match="'m'"):
+                await harness.store.put_devices([write(b"three", replaces), *others])
+    assert await secret_of(harness) == b"two"
+    assert await harness.store.put_devices([write(b"one", b"two"), write(b"x", None, "new")]) == 1
+    assert await harness.store.put_devices([meter("m", b"{}", b"whatever")]) == 0, "without a guard it is replaced"
+
+
 # Keys
 
 

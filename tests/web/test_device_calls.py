@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from tests.web.conftest import Api
 
 from metercast.domain.meter import AssociationSecrets, Secrets
+from metercast.domain.replacement import SecretKind
+from metercast.domain.secret_changes import stage
 from metercast.web import examples
 
 KEY_A, KEY_B, KEY_C = "A0" * 16, "B1" * 16, "C2" * 16
@@ -221,3 +224,73 @@ async def test_listing_by_prefix(idle_api: Api) -> None:
     assert [each["deviceId"] for each in found["devices"]] == ["b-1", "b-2"]
     found = (await idle_api.client.get("/devices", params={"prefix": "ü"})).json()
     assert [each["deviceId"] for each in found["devices"]] == ["ü-1"]
+
+
+# While a secret is replaced
+
+
+async def _stage(api: Api, kind: SecretKind = SecretKind.ENCRYPTION_KEY) -> None:
+    """As a session does before it sends a new key."""
+    stored = await api.parts.store.get_device("m")
+    secrets = api.parts.vault.open(stored).secrets
+    secrets["management"] = stage(secrets["management"], kind, KEY_C, datetime(2026, 5, 8, tzinfo=UTC), "task-1")
+    assert await api.parts.store.replace_secrets("m", stored.sealed, api.parts.vault.seal("m", secrets))
+
+
+async def test_what_is_pending_is_shown_and_survives_every_put(idle_api: Api) -> None:
+    await idle_api.client.put("/devices/m", json=_record(encryptionKey=KEY_A))
+    assert "replacements" not in (await idle_api.client.get("/devices/m")).json()
+    await _stage(idle_api)
+    shown = (await idle_api.client.get("/devices/m")).json()
+    assert shown["replacements"] == {"management": {"encryptionKey": {"pendingSince": "2026-05-08T00:00:00Z"}}}
+    every = dict.fromkeys(("password", "broadcastKey", "masterKey"), None)
+    for record in (shown, _record(), _record(encryptionKey=KEY_B), _record(encryptionKey=KEY_B, **every)):
+        put = await idle_api.client.put("/devices/m", json=record)
+        assert (put.status_code, put.json()["replacements"]) == (200, shown["replacements"])
+        assert KEY_C not in put.text
+        assert (await _secrets(idle_api, "m"))["management"].replacement(SecretKind.ENCRYPTION_KEY).pending == KEY_C
+    assert (await _secrets(idle_api, "m"))["management"].encryption_key == KEY_B
+
+
+async def test_what_is_pending_is_not_removed(idle_api: Api) -> None:
+    await idle_api.client.put("/devices/m", json=_record(encryptionKey=KEY_A))
+    await _stage(idle_api)
+    before = await _secrets(idle_api, "m")
+    without = _record()
+    without["associations"] = {}
+    for record in (_record(encryptionKey=None), without):
+        put = await idle_api.client.put("/devices/m", json=record)
+        assert put.status_code == 409
+        assert "associations.management.encryptionKey" in put.json()["detail"]
+        assert await _secrets(idle_api, "m") == before
+    line = b"deviceId,host\nm,10.0.0.1\n"
+    sent = await idle_api.client.post("/devices/import", content=line, headers={"Content-Type": "text/csv"})
+    assert sent.status_code == 422
+    assert await _secrets(idle_api, "m") == before
+
+
+async def test_a_put_does_not_hide_what_is_staged_at_the_same_time(
+    idle_api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await idle_api.client.put("/devices/m", json=_record(encryptionKey=KEY_A))
+    put_devices = idle_api.parts.store.put_devices
+    staged: list[bool] = []
+
+    async def staged_in_between(writes: Any) -> int:
+        if not staged:
+            staged.append(True)
+            await _stage(idle_api)
+        return await put_devices(writes)
+
+    monkeypatch.setattr(idle_api.parts.store, "put_devices", staged_in_between)
+    put = await idle_api.client.put("/devices/m", json=_record(encryptionKey=KEY_B))
+    assert put.status_code == 200
+    secrets = (await _secrets(idle_api, "m"))["management"]
+    assert (secrets.encryption_key, secrets.replacement(SecretKind.ENCRYPTION_KEY).pending) == (KEY_B, KEY_C)
+
+
+async def test_a_first_broadcast_key_that_is_pending_needs_no_current_one(idle_api: Api) -> None:
+    await idle_api.client.put("/devices/m", json=_record(encryptionKey=KEY_A))
+    await _stage(idle_api, SecretKind.BROADCAST_KEY)
+    assert (await idle_api.client.put("/devices/m", json=_record())).status_code == 200
+    assert (await _secrets(idle_api, "m"))["management"].pending == [SecretKind.BROADCAST_KEY]

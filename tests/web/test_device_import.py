@@ -42,6 +42,8 @@ async def test_csv_with_every_column(idle_api: Api) -> None:
         "password": 'p"w',
         "encryptionKey": "0A" * 16,
         "authenticationKey": "0B" * 16,
+        "broadcastKey": "0C" * 16,
+        "masterKey": "0D" * 16,
         "serverSystemTitle": "4D4D4D0000BC614E",
         "logicalDeviceName": "LDN1",
     }
@@ -80,7 +82,7 @@ async def test_csv_with_every_column(idle_api: Api) -> None:
     assert view["identity"] == {"serverSystemTitle": "4D4D4D0000BC614E", "logicalDeviceName": "LDN1"}
     assert (view["serverSap"], view["timeZone"]) == (17, "Europe/Amsterdam")
     opened = idle_api.parts.vault.open(await idle_api.parts.store.get_device("meter,1"))
-    assert opened.secrets == {"management": AssociationSecrets('p"w', "0A" * 16, "0B" * 16)}
+    assert opened.secrets == {"management": AssociationSecrets('p"w', "0A" * 16, "0B" * 16, "0C" * 16, "0D" * 16)}
 
 
 async def test_an_empty_cell_is_as_if_left_out(idle_api: Api) -> None:

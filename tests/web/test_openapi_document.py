@@ -9,6 +9,7 @@ from tests.web.conftest import Api
 
 from metercast.commands.registry import COMMANDS
 from metercast.domain.words import ErrorWord
+from metercast.store.results import ResultLine
 from metercast.web import examples
 from metercast.web.app import ROUTES
 from metercast.web.openapi import build, call_of
@@ -81,7 +82,7 @@ def test_it_names_every_route_and_no_other() -> None:
         for method in handler.http_methods
     }
     assert {(re.sub(r"\{\w+\}", "{}", path), method) for path, method, _ in OPERATIONS} == routes
-    assert len(routes) == len(ROUTES) == 25
+    assert len(routes) == len(ROUTES) == 26
 
 
 def test_it_has_what_openapi_asks_for() -> None:
@@ -145,6 +146,9 @@ def test_examples_are_of_their_type(handler: Any) -> None:
         msgspec.convert(call.body_example, call.body)
     if call.example is not None:
         for status, type_ in call.returns.items():
+            if isinstance(type_, str):  # lines, each of which is JSON
+                assert [msgspec.json.decode(line, type=ResultLine) for line in call.example.splitlines()]
+                continue
             _check(call.example, {"$ref": f"/{type_.__name__}"}, str(status))
 
 

@@ -19,6 +19,7 @@ class Commands(LazyGroup):
         "simulate": Line("metercast.simulator.command:simulate", "Run simulated DLMS/COSEM meters on TCP."),
         "submit": Line("metercast.cli.submit:submit", "Submit a task."),
         "show": Line("metercast.cli.show:show", "Show a task, its devices or one of them."),
+        "results": Line("metercast.cli.results:results", "Write the results of a whole task as NDJSON."),
         "watch": Line("metercast.cli.watch:watch", "Follow a task until it is over."),
         "tasks": Line("metercast.cli.tasks:tasks", "Find tasks."),
         "cancel": Line("metercast.cli.actions:cancel", "Cancel a task."),
@@ -30,7 +31,7 @@ class Commands(LazyGroup):
         "retention": Line("metercast.cli.retention:retention", "Show what is kept for how long, or delete now."),
         "migrate-store": Line("metercast.cli.migrate_store:migrate_store", "Copy everything between databases."),
         "commands": Line("metercast.cli.commands:commands", "List the command types, or show one's parameters."),
-        "decode": Line("metercast.cli.decode:decode", "Make a DLMS frame or APDU readable."),
+        "decode": Line("metercast.cli.decode:decode", "Make DLMS frames, APDUs and captures readable."),
     }
 
 

@@ -165,7 +165,7 @@ async def _perform(session: MeterSession, obis: str, wanted: Wanted) -> Outcome:
     async for part in reader.parts(wanted):
         rows += [row.cells for row in part]
         if len(rows) > MAX_ROWS:
-            raise StepFailed(ErrorWord.INVALID_RESPONSE, f"{obis} gives more than {MAX_ROWS} rows: ask for fewer")
+            raise StepFailed(ErrorWord.RESULT_TOO_LARGE, f"{obis} gives more than {MAX_ROWS} rows: ask for fewer")
     shown = [column.to_json() for column in columns]
     return Outcome.done({"obis": obis, "capturePeriodSeconds": period, "columns": shown, "rows": rows})
 

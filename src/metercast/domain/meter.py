@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from metercast.domain.problem import InvalidField
+from metercast.domain.replacement import Replacement, SecretKind
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Sap = Annotated[int, msgspec.Meta(ge=0, le=65535)]
@@ -125,11 +126,17 @@ class MeterRecord(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fi
 
 
 class AssociationSecrets(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """The secrets of one association. Never printed: the representation names only which are set."""
+    """The secrets of one association. Never printed: the representation names only which are set.
+
+    `replacements` tells of those that are being replaced or were, by kind.
+    """
 
     password: str | None = None  # text, or "hex:" and octets
     encryption_key: str | None = None  # 32 hex digits
     authentication_key: str | None = None
+    broadcast_key: str | None = None
+    master_key: str | None = None
+    replacements: dict[SecretKind, Replacement] = {}
 
     def __repr__(self) -> str:
         return f"AssociationSecrets({', '.join(self.names)})"
@@ -137,8 +144,23 @@ class AssociationSecrets(msgspec.Struct, frozen=True, rename="camel", omit_defau
     @property
     def names(self) -> list[str]:
         """The names, as in the record's JSON, of those that are set."""
-        pairs = zip(self.__struct_encode_fields__, self.__struct_fields__, strict=True)
-        return [name for name, field in pairs if getattr(self, field) is not None]
+        return [kind.value for kind in SecretKind if self.value(kind) is not None]
+
+    def value(self, kind: SecretKind) -> str | None:
+        """The current one."""
+        value: str | None = getattr(self, _SECRET_FIELDS[kind])
+        return value
+
+    def with_value(self, kind: SecretKind, value: str | None) -> "AssociationSecrets":
+        return msgspec.structs.replace(self, **{_SECRET_FIELDS[kind]: value})
+
+    def replacement(self, kind: SecretKind) -> Replacement:
+        return self.replacements.get(kind, _NO_REPLACEMENT)
+
+    @property
+    def pending(self) -> list[SecretKind]:
+        """Those for which another one is kept that may be the meter's."""
+        return [kind for kind in SecretKind if self.replacement(kind).pending is not None]
 
 
 Secrets = dict[str, AssociationSecrets]
@@ -178,7 +200,15 @@ class StoredMeter(SealedMeter, frozen=True, gc=False):
     updated_at: datetime
 
 
+_NO_REPLACEMENT = Replacement()
 _NO_SECRETS = AssociationSecrets()
+_SECRET_FIELDS = dict(
+    zip(
+        map(SecretKind, AssociationSecrets.__struct_encode_fields__[:-1]),
+        AssociationSecrets.__struct_fields__[:-1],
+        strict=True,
+    )
+)
 _HEX_KEY = re.compile("[0-9A-Fa-f]{32}")
 
 
@@ -232,11 +262,9 @@ def _check_hdlc(record: MeterRecord) -> None:
 def check_secrets(association: str, secrets: AssociationSecrets) -> None:
     """Raises InvalidField that names the secret and never its value."""
     path = f"associations.{association}"
-    for name, key in (
-        ("encryptionKey", secrets.encryption_key),
-        ("authenticationKey", secrets.authentication_key),
-    ):
-        if key is not None and not _HEX_KEY.fullmatch(key):
+    for name in SecretKind:
+        key = secrets.value(name)
+        if name is not SecretKind.PASSWORD and key is not None and not _HEX_KEY.fullmatch(key):
             raise InvalidField.secret(f"{path}.{name}", "a key has 32 hex digits (16 octets)")
     try:
         password = password_octets(secrets.password)

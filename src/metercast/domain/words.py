@@ -44,6 +44,7 @@ class ErrorWord(StrEnum):
     INVALID_RESPONSE = "InvalidResponse"
     # What the command found
     VERIFICATION_FAILED = "VerificationFailed"
+    RESULT_TOO_LARGE = "ResultTooLarge"
     NOT_SWITCHABLE = "NotSwitchable"
     CLOCK_UNCERTAIN = "ClockUncertain"
     OUTCOME_UNKNOWN = "OutcomeUnknown"
@@ -90,6 +91,7 @@ ERROR_CLASSES: dict[ErrorWord, ErrorClass] = {
     ErrorWord.OTHER_REASON: _TRANSIENT,
     ErrorWord.INVALID_RESPONSE: _AMBIGUOUS,
     ErrorWord.VERIFICATION_FAILED: _PERMANENT,
+    ErrorWord.RESULT_TOO_LARGE: _PERMANENT,
     ErrorWord.NOT_SWITCHABLE: _PERMANENT,
     ErrorWord.CLOCK_UNCERTAIN: _TRANSIENT,
     ErrorWord.OUTCOME_UNKNOWN: _AMBIGUOUS,

@@ -10,7 +10,9 @@ from metercast.domain.problem import SHOWN, InvalidField, Problem
 
 T = TypeVar("T")
 
-SECRET_FIELDS = frozenset({"password", "encryptionKey", "authenticationKey", "key", "token", "secret"})
+SECRET_FIELDS = frozenset(
+    {"password", "encryptionKey", "authenticationKey", "broadcastKey", "masterKey", "key", "token", "secret"}
+)
 
 _AT = re.compile(r"^(?P<reason>.*?)(?: - at (?P<key>`key` in )?`(?P<where>\$[^`]*)`)?$", re.DOTALL)
 _FIELD = re.compile(r"(?P<kind>unknown|missing required) field `(?P<name>.*)`", re.DOTALL)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Protocol
 
+import msgspec
 import structlog
 
 from metercast.domain.meter import Meter, SealedMeter
@@ -23,6 +24,9 @@ from metercast.engine.session import Session
 from metercast.store.attempts import AttemptStore, Begun, BegunDevice, OpenDevice, Result
 
 log = structlog.get_logger()
+
+# Octets of a result's JSON: what every store can hold in one piece, and an answer of the API in memory.
+MAX_RESULT_OCTETS = 12 * 1024 * 1024
 
 
 class Vault(Protocol):
@@ -72,7 +76,7 @@ class Executor:
         except Exception as error:
             return _internal_error(session, error)
         try:
-            return await self._driver.execute(session.bucket.command, meter, session)
+            return _bounded(await self._driver.execute(session.bucket.command, meter, session))
         except Exception as error:  # a fault of ours must not take the other meters with it
             return _internal_error(session, error)
         except asyncio.CancelledError as error:
@@ -118,6 +122,19 @@ class Executor:
             outcome = Outcome.failed(ErrorWord.OUTCOME_UNKNOWN, "the session's end was not seen", Phase.CHANGING)
             results.append(_result(device, device.tries, decision, outcome))
         return results
+
+
+def _bounded(outcome: Outcome) -> Outcome:
+    """Without a result that is too long to be kept; a success whose result it was is none."""
+    if outcome.result is None:
+        return outcome
+    octets = len(msgspec.json.encode(outcome.result))
+    if octets <= MAX_RESULT_OCTETS:
+        return outcome
+    if not outcome.succeeded:
+        return msgspec.structs.replace(outcome, result=None)
+    detail = f"the result has {octets} octets of JSON, and at most {MAX_RESULT_OCTETS} are kept: ask for less at a time"
+    return Outcome.failed(ErrorWord.RESULT_TOO_LARGE, detail, Phase.READING)
 
 
 def _internal_error(session: Session, error: BaseException) -> Outcome:

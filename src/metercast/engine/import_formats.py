@@ -31,6 +31,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "password": ("associations", ASSOCIATION, "password"),
     "encryptionKey": ("associations", ASSOCIATION, "encryptionKey"),
     "authenticationKey": ("associations", ASSOCIATION, "authenticationKey"),
+    "broadcastKey": ("associations", ASSOCIATION, "broadcastKey"),
+    "masterKey": ("associations", ASSOCIATION, "masterKey"),
     "serverSystemTitle": ("identity", "serverSystemTitle"),
     "logicalDeviceName": ("identity", "logicalDeviceName"),
 }

@@ -25,6 +25,7 @@ from metercast.domain.meter import (
     check_secrets,
 )
 from metercast.domain.problem import Conflict, InvalidField
+from metercast.domain.replacement import SecretKind
 from metercast.engine.apikeys import Caller
 from metercast.engine.decoding import shows_all_but_secrets
 from metercast.profiles.model import GENERIC
@@ -46,6 +47,14 @@ class AssociationRequest(Association, frozen=True, rename="camel", forbid_unknow
     password: Password | msgspec.UnsetType | None = msgspec.UNSET
     encryption_key: Key | msgspec.UnsetType | None = msgspec.UNSET
     authentication_key: Key | msgspec.UnsetType | None = msgspec.UNSET
+    broadcast_key: Key | msgspec.UnsetType | None = msgspec.UNSET
+    master_key: Key | msgspec.UnsetType | None = msgspec.UNSET
+
+    @property
+    def given(self) -> dict[SecretKind, str | None]:
+        """The secrets that were not left out."""
+        found = zip(SecretKind, (getattr(self, field) for field in _SECRETS), strict=True)
+        return {kind: value for kind, value in found if value is not msgspec.UNSET}
 
     def __repr__(self) -> str:
         return f"AssociationRequest(client_sap={self.client_sap})"
@@ -73,16 +82,21 @@ class MeterRequest(MeterRecord, frozen=True, rename="camel", forbid_unknown_fiel
         return MeterRecord(**fields | {"associations": plain})
 
     def secrets(self, stored: Secrets) -> Secrets:
-        """Those given, and those `stored` that were left out. Raises InvalidField without the value."""
+        """Those given, and those `stored` that were left out; what is pending stays, whatever is given.
+
+        Raises InvalidField without the value, and Conflict where a secret would be removed that is being replaced.
+        """
         merged: Secrets = {}
         for name, each in self.associations.items():
-            old = stored.get(name, _NO_SECRETS)
-            merged[name] = AssociationSecrets(
-                old.password if each.password is msgspec.UNSET else each.password,
-                old.encryption_key if each.encryption_key is msgspec.UNSET else each.encryption_key,
-                old.authentication_key if each.authentication_key is msgspec.UNSET else each.authentication_key,
-            )
+            merged[name] = stored.get(name, _NO_SECRETS)
+            for kind, value in each.given.items():
+                merged[name] = merged[name].with_value(kind, value)
             check_secrets(name, merged[name])
+        for name, old in stored.items():
+            removed = [kind for kind in old.pending if merged.get(name, _NO_SECRETS).value(kind) is None]
+            if any(old.value(kind) is not None or name not in merged for kind in removed):
+                what = ", ".join(f"associations.{name}.{kind.value}" for kind in removed)
+                raise Conflict(f"{what}: being replaced, and the meter may hold either; end that first (REPLACE_KEYS)")
         return merged
 
 
@@ -93,6 +107,7 @@ class MeterPut(MeterRequest, frozen=True, rename="camel", forbid_unknown_fields=
     shown_secrets: Any = msgspec.field(default=None, name="secrets")
     created_at: Any = None
     updated_at: Any = None
+    replacements: Any = None
 
     def check_names(self, device_id: str) -> None:
         """InvalidField where the record says that it is another meter's."""
@@ -100,8 +115,18 @@ class MeterPut(MeterRequest, frozen=True, rename="camel", forbid_unknown_fields=
             raise InvalidField("deviceId", self.device_id, f"the path says {device_id!r}")
 
 
+class ShownReplacement(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """Since when another secret is pending, which may be the meter's; and when the last one was replaced."""
+
+    pending_since: datetime | None = None
+    replaced_at: datetime | None = None
+
+
 class MeterView(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """A meter as it is shown: `secrets` names which are set, by association; null where they can't be opened."""
+    """A meter as it is shown: `secrets` names which are set, by association; null where they can't be opened.
+
+    `replacements`, where there are any, tells of secrets that are being replaced or were, by association and name.
+    """
 
     device_id: str
     connection: Connection
@@ -111,6 +136,7 @@ class MeterView(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     associations: dict[str, Association]
     identity: Identity
     secrets: dict[str, list[str]] | None
+    replacements: dict[str, dict[str, ShownReplacement]] | msgspec.UnsetType = msgspec.UNSET
     created_at: datetime
     updated_at: datetime
 
@@ -132,6 +158,8 @@ class Sealer(Protocol):
 
 
 _NO_SECRETS = AssociationSecrets()
+_SECRETS = AssociationSecrets.__struct_fields__[: len(SecretKind)]
+_PUTS = 5
 _encode = msgspec.json.Encoder().encode
 
 
@@ -155,11 +183,21 @@ class Meters:
         """Creates or replaces the meter; whether it is new."""
         check_device_id(device_id)
         async with self._lock:
-            stored = await self._store.find_devices([device_id])
-            write = self.write(device_id, request, stored.get(device_id))
-            created = await self._store.put_devices([write])
+            created = await self._put(device_id, request)
         log.info("device.put", device_id=device_id, created=bool(created), by=caller.key_id)
         return await self.get(device_id), bool(created)
+
+    async def _put(self, device_id: str, request: MeterRequest) -> int:
+        """Once more where a session replaced a secret in between."""
+        for last in (*[False] * _PUTS, True):
+            stored = await self._store.find_devices([device_id])
+            write = self.write(device_id, request, stored.get(device_id))
+            try:
+                return await self._store.put_devices([write])
+            except Conflict:
+                if last:
+                    raise
+        raise AssertionError("the last try returns or raises")
 
     async def get(self, device_id: str) -> MeterView:
         return self._view(await self._store.get_device(device_id))
@@ -200,35 +238,51 @@ class Meters:
             self._sealer.seal(device_id, secrets),
             record.connection.channel_name,
             record.connection.max_sessions,
+            None if stored is None else stored.sealed,
         )
 
     def _stored_secrets(self, request: MeterRequest, stored: StoredMeter | None) -> Secrets:
-        keeps_some = any(
-            msgspec.UNSET in (each.password, each.encryption_key, each.authentication_key)
-            for each in request.associations.values()
-        )
-        if stored is None or stored.sealed is None or not keeps_some:
+        if stored is None or stored.sealed is None:
             return {}
         try:
             return self._sealer.open(stored).secrets
         except ValueError:
+            if all(len(each.given) == len(SecretKind) for each in request.associations.values()):
+                return {}
             reason = "the stored secrets can't be opened: give each secret, or null"
             raise InvalidField.secret("associations", reason) from None
 
     def _view(self, stored: StoredMeter) -> MeterView:
         names: dict[str, Any] | None
+        replacements: Any = msgspec.UNSET
         try:
-            names = {name: each.names for name, each in self._sealer.open(stored).secrets.items()}
+            secrets = self._sealer.open(stored).secrets
         except ValueError:
             names = None
+        else:
+            names = {name: each.names for name, each in secrets.items()}
+            replacements = _shown(secrets)
         record = msgspec.json.decode(stored.document, type=MeterRecord)
         return MeterView(
             device_id=stored.device_id,
             **msgspec.structs.asdict(record),
             secrets=names,
+            replacements=replacements,
             created_at=stored.created_at,
             updated_at=stored.updated_at,
         )
+
+
+def _shown(secrets: Secrets) -> dict[str, dict[str, ShownReplacement]] | msgspec.UnsetType:
+    """When, and never what."""
+    shown = {
+        name: {
+            kind.value: ShownReplacement(found.since, found.replaced_at) for kind, found in each.replacements.items()
+        }
+        for name, each in secrets.items()
+        if each.replacements
+    }
+    return shown or msgspec.UNSET
 
 
 def _batches(ids: Sequence[str], size: int) -> Iterable[Sequence[str]]:

@@ -276,6 +276,9 @@ class Service:
     def stream_devices(self, task_id: str) -> AsyncIterator[bytes]:
         return self._store.stream_devices(task_id)
 
+    def stream_results(self, task_id: str) -> AsyncIterator[bytes]:
+        return self._store.stream_results(task_id)
+
     async def devices(self, task_id: str, query: DeviceQuery, limit: int, cursor: str | None) -> Page[DeviceCommand]:
         return await self._store.list_devices(task_id, query, limit, cursor)
 

@@ -112,6 +112,13 @@ class TaskStore(Protocol):
         """
         ...
 
+    def stream_results(self, task_id: str) -> AsyncIterator[bytes]:
+        """All devices in the task's order as NDJSON, one store.results.ResultLine each, in pieces of whole lines.
+
+        A piece is one consistent read, and about a mebibyte long unless one result is longer.
+        """
+        ...
+
     async def list_devices(
         self, task_id: str, query: DeviceQuery, limit: int, cursor: str | None
     ) -> Page[DeviceCommand]: ...

@@ -41,13 +41,14 @@ class MeterPage(msgspec.Struct, frozen=True, rename="camel"):
             summary="Create or replace a meter",
             description="Only `connection` is required. Secrets are write-only: one that is left out keeps what is "
             "stored for the association of that name, null removes it, and an association that is left out goes with "
-            "its secrets. What a GET showed may be put back, changed. The device id is percent-encoded in the path.",
+            "its secrets. What a GET showed may be put back, changed. A secret that REPLACE_KEYS is replacing "
+            "stays beside what is given, and is not removed (409). The device id is percent-encoded in the path.",
             role=Role.OPERATOR,
             body=MeterPut,
             body_example=examples.METER,
             returns={200: MeterView, 201: MeterView},
             example=examples.METER_VIEW,
-            errors=(400, 413, 415, 422),
+            errors=(400, 409, 413, 415, 422),
         )
     ),
 )
@@ -64,7 +65,8 @@ async def put_device(request: HttpRequest) -> Response[bytes]:
         Call(
             group="Devices",
             summary="Read a meter",
-            description="`secrets` names which are set, by association; null where they can't be opened.",
+            description="`secrets` names which are set, by association; null where they can't be opened. "
+            "`replacements`, where there are any, tells since when a secret is being replaced and when it last was.",
             role=Role.VIEWER,
             returns={200: MeterView},
             example=examples.METER_VIEW,

@@ -88,6 +88,13 @@ TASK_DOCUMENT: dict[str, Any] = TASK | {
     "devices": DEVICES,
 }
 
+RESULT_LINES = """\
+{"deviceId":"meter-001","commandStatus":"SUCCESS","error":null,"lastUpdated":"2030-05-08T02:03:05.000000Z",\
+"how":"DONE","result":{"time":"2030-05-08T04:03:05+02:00","offsetSeconds":0.4}}
+{"deviceId":"meter-002","commandStatus":"FAILED","error":"Timeout","lastUpdated":"2030-05-08T02:04:00.000000Z",\
+"how":null,"result":null}
+"""
+
 DEVICE_COMMAND: dict[str, Any] = {
     "deviceId": "meter-001",
     "commandStatus": "SUCCESS",

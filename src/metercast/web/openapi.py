@@ -156,7 +156,10 @@ def _responses(call: Call) -> Document:
     for status, type_ in call.returns.items():
         response: Document = {"description": HTTPStatus(status).phrase}
         if isinstance(type_, str):
-            response["content"] = {type_: {"schema": {"type": "object" if type_ == JSON else "string"}}}
+            text: Document = {"schema": {"type": "object" if type_ == JSON else "string"}}
+            if isinstance(call.example, str):
+                text["example"] = call.example
+            response["content"] = {type_: text}
         elif type_ is not None:
             media: Document = {"schema": {"$ref": _REFERENCE.format(name=type_.__name__)}}
             if call.example is not None:

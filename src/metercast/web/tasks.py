@@ -281,6 +281,28 @@ async def find_task_devices(request: HttpRequest) -> Response[bytes]:
 
 
 @get(
+    "/tasks/{task_id:str}/results",
+    **documented(
+        Call(
+            group="Tasks",
+            summary="Read the results of a whole task",
+            description="NDJSON, one line a device in the order of submission: `deviceId`, `commandStatus`, `error`, "
+            "`lastUpdated`, `how` and `result`, which is null where nothing was read. It may be asked for while the "
+            "task runs. An answer that breaks off lacks its last chunk: the client sees an error, no short answer.",
+            role=Role.VIEWER,
+            returns={200: NDJSON},
+            example=examples.RESULT_LINES,
+            errors=(404,),
+        )
+    ),
+)
+async def read_task_results(request: HttpRequest) -> Response[Any]:
+    service = service_of(request)
+    task = await service.task(path_id(request, "task_id"))
+    return Stream(service.stream_results(task.task_id), media_type=NDJSON)
+
+
+@get(
     "/tasks/{task_id:str}/devices/{device_id:str}",
     **documented(
         Call(
@@ -354,4 +376,5 @@ ROUTES = [
     read_task_errors,
     find_task_devices,
     read_task_device,
+    read_task_results,
 ]

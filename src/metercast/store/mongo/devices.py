@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 from pymongo import UpdateOne
+from pymongo.errors import BulkWriteError
 
 from metercast.domain.meter import StoredMeter
 from metercast.domain.problem import Conflict, NotFound
 from metercast.domain.states import DeviceStatus
-from metercast.store.devices import MeterWrite
+from metercast.store.devices import MeterWrite, secrets_changed
 from metercast.store.mongo.database import Database, call
 from metercast.store.mongo.lookup import by_id
 from metercast.store.mongo.times import get_time, set_time
@@ -16,6 +18,7 @@ from metercast.store.mongo.types import Document
 from metercast.store.pages import Page, decode_cursor, encode_cursor
 
 _AT_ONCE = 1000
+_DUPLICATE = 11000
 _OPEN = [DeviceStatus.PENDING, DeviceStatus.SENT]
 
 
@@ -42,11 +45,26 @@ class MongoDevices:
                 created: Document = {}
                 set_time(fields, "updatedAt", now)
                 set_time(created, "createdAt", now)
-                writes.append(
-                    UpdateOne({"_id": each.device_id}, {"$set": fields, "$setOnInsert": created}, upsert=True)
-                )
-            new += (await self.database.devices.bulk_write(writes)).upserted_count
+                guard: Document = {"_id": each.device_id}
+                if each.replaces is not msgspec.UNSET:
+                    guard["sealed"] = {"$in": [each.replaces, each.sealed]}
+                writes.append(UpdateOne(guard, {"$set": fields, "$setOnInsert": created}, upsert=True))
+            try:
+                new += (await self.database.devices.bulk_write(writes)).upserted_count
+            except BulkWriteError as error:
+                # One that is there and not as its guard says would be inserted beside itself.
+                failed = error.details["writeErrors"][0]
+                if failed["code"] != _DUPLICATE:
+                    raise
+                raise secrets_changed(devices[start + failed["index"]].device_id) from error
         return new
+
+    @call
+    async def replace_secrets(self, device_id: str, expected: bytes | None, sealed: bytes | None) -> bool:
+        fields: Document = {"sealed": sealed}
+        set_time(fields, "updatedAt", self.database.clock())
+        guard = {"_id": device_id, "sealed": {"$in": [expected, sealed]}}
+        return (await self.database.devices.update_one(guard, {"$set": fields})).matched_count == 1
 
     @call
     async def get_device(self, device_id: str) -> StoredMeter:

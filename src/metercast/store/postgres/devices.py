@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
 from metercast.domain.meter import StoredMeter
 from metercast.domain.problem import Conflict, NotFound
-from metercast.store.devices import MeterWrite
+from metercast.store.devices import MeterWrite, secrets_changed
 from metercast.store.pages import Page, decode_cursor, encode_cursor
 from metercast.store.postgres.database import Connection, Database
 from metercast.store.postgres.texts import findable
@@ -24,6 +26,15 @@ WITH put AS (
     channel = excluded.channel, max_sessions = excluded.max_sessions, updated_at = excluded.updated_at
   RETURNING (xmax = 0) AS is_new
 ) SELECT count(*) FILTER (WHERE is_new) FROM put
+"""
+
+# Locks what is there until the transaction ends; in order of the ids, as above.
+_FIND_SEALED = (
+    "SELECT device_id, sealed FROM devices WHERE device_id = ANY ($1::varchar[]) ORDER BY device_id FOR UPDATE"
+)
+_REPLACE_SECRETS = """
+UPDATE devices SET sealed = $3, updated_at = $4
+WHERE device_id = $1 AND (sealed IS NOT DISTINCT FROM $2 OR sealed IS NOT DISTINCT FROM $3) RETURNING 1
 """
 
 _OPEN_TASK = """
@@ -47,8 +58,24 @@ class PostgresDevices:
             [device.channel for device in put],
             [device.max_sessions for device in put],
         )
-        row = await self.database.call(_PUT, *columns, self.database.clock())
-        return int(row[0])
+        guarded = [device for device in put if device.replaces is not msgspec.UNSET]
+        if not guarded:
+            row = await self.database.call(_PUT, *columns, self.database.clock())
+            return int(row[0])
+
+        async def work(connection: Connection, now: datetime) -> int:
+            ids = [device.device_id for device in guarded]
+            found = {row[0]: row[1] for row in await connection.fetch(_FIND_SEALED, ids)}
+            for device in guarded:
+                if device.device_id in found and found[device.device_id] not in (device.replaces, device.sealed):
+                    raise secrets_changed(device.device_id)
+            return int((await connection.fetchrow(_PUT, *columns, now))[0])
+
+        return await self.database.write(work)
+
+    async def replace_secrets(self, device_id: str, expected: bytes | None, sealed: bytes | None) -> bool:
+        row = (findable(device_id), expected, sealed, self.database.clock())
+        return await self.database.call(_REPLACE_SECRETS, *row) is not None
 
     async def get_device(self, device_id: str) -> StoredMeter:
         found = await self.find_devices([device_id])

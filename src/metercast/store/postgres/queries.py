@@ -13,6 +13,7 @@ from metercast.domain.words import ErrorWord
 from metercast.store.pages import Page, decode_cursor, encode_cursor
 from metercast.store.postgres.database import Connection, Database
 from metercast.store.postgres.texts import findable
+from metercast.store.results import PIECE_DEVICES, ResultLine, encoded
 from metercast.store.sql.buckets import bucket_ranges, whole_buckets
 from metercast.store.sql.rows import detail_of, device_of, task_of
 from metercast.store.tasks import DeviceQuery, ErrorCount, TaskQuery
@@ -76,6 +77,19 @@ SELECT convert_to(string_agg(device, ','), 'UTF8') FROM (
 ) devices
 """
 
+# What is stored of a result, compressed, can be asked for without reading it: rows are given up to so many octets.
+_STORED_OCTETS = 128 * 1024
+_RESULTS = f"""
+SELECT f.id, f.device_id, f.command_status, f.error_message, f.last_updated, f.how, r.result::text
+FROM (
+  SELECT d.id, d.device_id, d.command_status, d.error_message, {_TIME.format("last_updated")} AS last_updated, d.how,
+    sum(pg_column_size(s.result)) OVER (ORDER BY d.id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+  FROM (SELECT * FROM task_devices WHERE id BETWEEN $1 AND $2 ORDER BY id LIMIT {PIECE_DEVICES}) d
+  LEFT JOIN task_device_results s ON s.task_device_id = d.id
+) f LEFT JOIN task_device_results r ON r.task_device_id = f.id
+WHERE coalesce(f.before, 0) < {_STORED_OCTETS} ORDER BY f.id
+"""
+
 _Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 _Position = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
@@ -111,6 +125,17 @@ class PostgresQueries:
             if row[0] is not None:
                 yield separator + row[0]
                 separator = b","
+
+    async def stream_results(self, task_id: str) -> AsyncIterator[bytes]:
+        first, total, _ = await self._range(task_id)
+        last = first + total - 1
+        while first <= last:
+            rows = await self.database.rows(_RESULTS, first, last)
+            if not rows:
+                await self._range(task_id)  # it may have been retired since
+                return
+            yield b"".join(encoded(ResultLine.of(*tuple(row)[1:])) for row in rows)
+            first = rows[-1][0] + 1
 
     async def list_devices(
         self, task_id: str, query: DeviceQuery, limit: int, cursor: str | None

@@ -9,7 +9,7 @@ import msgspec
 
 from metercast.domain.meter import StoredMeter
 from metercast.domain.problem import Conflict, NotFound
-from metercast.store.devices import MeterWrite
+from metercast.store.devices import MeterWrite, secrets_changed
 from metercast.store.pages import Page, decode_cursor, encode_cursor
 from metercast.store.sqlite.database import Database
 from metercast.store.sqlite.times import from_text, to_text
@@ -21,6 +21,11 @@ INSERT INTO devices (device_id, document, sealed, channel, max_sessions, created
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)
 ON CONFLICT (device_id) DO UPDATE SET document = excluded.document, sealed = excluded.sealed,
   channel = excluded.channel, max_sessions = excluded.max_sessions, updated_at = excluded.updated_at
+"""
+
+_FIND_SEALED = "SELECT sealed FROM devices WHERE device_id = ?"
+_REPLACE_SECRETS = """
+UPDATE devices SET sealed = ?3, updated_at = ?4 WHERE device_id = ?1 AND (sealed IS ?2 OR sealed IS ?3)
 """
 
 _COUNT_KNOWN = "SELECT count(*) FROM devices WHERE device_id IN (SELECT value FROM json_each(?))"
@@ -43,11 +48,20 @@ class SqliteDevices:
 
         def work(connection: sqlite3.Connection, now: datetime) -> int:
             text = to_text(now)
+            for device in devices:
+                _check_replaced(connection, device)
             (known,) = connection.execute(_COUNT_KNOWN, (ids,)).fetchone()
             connection.executemany(
                 _PUT, [(d.device_id, d.document, d.sealed, d.channel, d.max_sessions, text) for d in devices]
             )
             return len({d.device_id for d in devices}) - int(known)
+
+        return await self.database.write(work)
+
+    async def replace_secrets(self, device_id: str, expected: bytes | None, sealed: bytes | None) -> bool:
+        def work(connection: sqlite3.Connection, now: datetime) -> bool:
+            row = (device_id, expected, sealed, to_text(now))
+            return connection.execute(_REPLACE_SECRETS, row).rowcount == 1
 
         return await self.database.write(work)
 
@@ -96,6 +110,14 @@ class SqliteDevices:
         return await self.database.read(
             lambda connection: int(connection.execute("SELECT count(*) FROM devices").fetchone()[0])
         )
+
+
+def _check_replaced(connection: sqlite3.Connection, device: MeterWrite) -> None:
+    if device.replaces is msgspec.UNSET:
+        return
+    found = connection.execute(_FIND_SEALED, (device.device_id,)).fetchone()
+    if found is not None and found[0] not in (device.replaces, device.sealed):
+        raise secrets_changed(device.device_id)
 
 
 def stored_meter(row: Sequence[Any]) -> StoredMeter:

@@ -1,0 +1,46 @@
+"""What may happen to one secret of an association: staged, then promoted or withdrawn. Pure; each may be repeated."""
+
+from datetime import datetime
+
+import msgspec
+
+from metercast.domain.meter import AssociationSecrets
+from metercast.domain.replacement import Replacement, SecretKind
+
+
+class ReplacementLost(Exception):
+    """What was pending is pending no longer: another wrote the secret meanwhile."""
+
+
+def stage(secrets: AssociationSecrets, kind: SecretKind, value: str, now: datetime, task_id: str) -> AssociationSecrets:
+    """`value` is pending from now on; one that is pending already stays, for the meter may hold it, and only changes
+    its task."""
+    found = secrets.replacement(kind)
+    if found.pending is not None:
+        return _with(secrets, kind, msgspec.structs.replace(found, task_id=task_id))
+    return _with(secrets, kind, Replacement(value, now, found.replaced_at, task_id))
+
+
+def promote(secrets: AssociationSecrets, kind: SecretKind, value: str, now: datetime) -> AssociationSecrets:
+    """The meter has proved that it holds `value`: what was pending is current, and the old one is gone."""
+    found = secrets.replacement(kind)
+    if found.pending is None and secrets.value(kind) == value:
+        return secrets
+    if found.pending != value:
+        raise ReplacementLost(f"the new {kind.value} is not pending any longer")
+    return _with(secrets.with_value(kind, value), kind, Replacement(replaced_at=now, task_id=found.task_id))
+
+
+def withdraw(secrets: AssociationSecrets, kind: SecretKind, value: str) -> AssociationSecrets:
+    """The meter refused `value` and has proved that it still holds the old one."""
+    found = secrets.replacement(kind)
+    if found.pending != value:
+        return secrets
+    return _with(secrets, kind, Replacement(replaced_at=found.replaced_at))
+
+
+def _with(secrets: AssociationSecrets, kind: SecretKind, replacement: Replacement) -> AssociationSecrets:
+    replacements = {each: found for each, found in secrets.replacements.items() if each is not kind}
+    if replacement != Replacement():
+        replacements[kind] = replacement
+    return msgspec.structs.replace(secrets, replacements=replacements)
