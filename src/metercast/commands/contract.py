@@ -98,15 +98,25 @@ class CommandType(msgspec.Struct, frozen=True, kw_only=True):
 
     `parameters` is the msgspec type of commandParams; `check` raises InvalidField (paths below `commandParams`) for
     what types alone can't say, before any I/O, with `now` as the instant of submission; `perform` runs the COSEM
-    steps in one session and returns the outcome.
+    steps in one session and returns the outcome; `image_of` tells which firmware image the parameters name.
     """
 
     traits: CommandTraits
     parameters: type[msgspec.Struct]
     perform: Callable[[MeterSession, Any], Awaitable[Outcome]]
     check: Callable[[Any, datetime], None] | None = None
+    image_of: Callable[[Any], str] | None = None
     summary: str = ""
 
     @property
     def name(self) -> str:
         return self.traits.name
+
+    def image_named(self, raw: dict[str, Any] | None) -> str | None:
+        """The image that stored parameters name, or None."""
+        if self.image_of is None:
+            return None
+        try:
+            return self.image_of(msgspec.convert({} if raw is None else raw, self.parameters))
+        except msgspec.ValidationError:  # of another version
+            return None

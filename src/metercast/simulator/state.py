@@ -12,6 +12,7 @@ from metercast.simulator.clock import MeterClock, TimeSource, ZoneRules
 from metercast.simulator.energy import Energy
 from metercast.simulator.events import POWER_UP, STANDARD_LOG, EventLogs, LoggedEvent
 from metercast.simulator.keys import MeterKeys
+from metercast.simulator.push_setup import PUSH_SETUPS, Pusher, PushSetup
 from metercast.simulator.relay import ControlState, Relay
 from metercast.simulator.spec import MeterSpec
 
@@ -24,6 +25,7 @@ class MeterState:
     """Clock, calendar, relay, energy, billing counter, and how often each method ran."""
 
     __slots__ = (
+        "_push_setups",
         "billing_counter",
         "calendar",
         "clock",
@@ -33,6 +35,7 @@ class MeterState:
         "keys",
         "limiter",
         "on_execution",
+        "pusher",
         "relay",
         "spec",
         "special_days",
@@ -53,6 +56,8 @@ class MeterState:
         self.energy = Energy(spec.serial, self.clock.timestamp())
         self.special_days: list[Data] = []
         self.limiter = _new_limiter()
+        self._push_setups: dict[LogicalName, PushSetup] = {}
+        self.pusher: Pusher | None = None  # while the simulator runs
         self.events = EventLogs()
         self.note(STANDARD_LOG, POWER_UP)
         self.billing_counter = 0
@@ -63,6 +68,12 @@ class MeterState:
     def refresh(self) -> None:
         """Lets happen what the time brings: an armed calendar whose moment has come becomes active."""
         self.calendar.run(self.clock.timestamp())
+
+    def push_setup(self, logical_name: LogicalName) -> PushSetup:
+        """As it left the factory until it is written: nothing is pushed to anyone."""
+        if logical_name not in self._push_setups:
+            self._push_setups[logical_name] = PushSetup(PUSH_SETUPS.index(logical_name))
+        return self._push_setups[logical_name]
 
     def note(self, log: int, code: int) -> None:
         self.events.note(log, LoggedEvent(self.clock.timestamp(), code))

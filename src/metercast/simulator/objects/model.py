@@ -12,6 +12,7 @@ from metercast.simulator.objects.clock import CLOCK, clock
 from metercast.simulator.objects.data import INVOCATION_COUNTER, LOGICAL_DEVICE_NAME, data_objects
 from metercast.simulator.objects.limiter import limiter
 from metercast.simulator.objects.profiles import event_logs, load_profile
+from metercast.simulator.objects.push import push_setup
 from metercast.simulator.objects.registers import registers
 from metercast.simulator.objects.relay import disconnect_control
 from metercast.simulator.objects.scripts import mdi_reset, tariff_scripts
@@ -109,6 +110,7 @@ def standard_model(security_version: int = 0) -> ObjectModel:
             mdi_reset(),
             tariff_scripts(),
             security_setup(security_version),
+            *(push_setup(version) for version in range(3)),
             *registers(),
         ]
     )
