@@ -11,6 +11,7 @@ from metercast.simulator.calendar import NAME, PARTS, ActivityCalendar
 from metercast.simulator.clock import MeterClock, TimeSource, ZoneRules
 from metercast.simulator.energy import Energy
 from metercast.simulator.events import POWER_UP, STANDARD_LOG, EventLogs, LoggedEvent
+from metercast.simulator.keys import MeterKeys
 from metercast.simulator.push_setup import PUSH_SETUPS, Pusher, PushSetup
 from metercast.simulator.relay import ControlState, Relay
 from metercast.simulator.spec import MeterSpec
@@ -31,6 +32,7 @@ class MeterState:
         "energy",
         "events",
         "executed",
+        "keys",
         "limiter",
         "on_execution",
         "pusher",
@@ -42,6 +44,7 @@ class MeterState:
 
     def __init__(self, spec: MeterSpec, time_source: TimeSource) -> None:
         self.spec = spec
+        self.keys = MeterKeys(spec)
         self.clock = MeterClock(
             zone_rules(spec.time_zone, time_source),
             offset=spec.clock_offset,
@@ -97,6 +100,7 @@ class MeterState:
             "relaySwitched": self.relay.switched,
             "clockOffsetSeconds": round(self.clock.offset(), 3),
             "billingCounter": self.billing_counter,
+            "keys": self.keys.fingerprints(),
             "executed": {f"{c}/{name}/{index}": n for (c, name, index), n in self.executed.items()},
         }
 

@@ -94,7 +94,7 @@ def _entry(found: CosemObject, public: bool) -> Data:
 
 
 @cache
-def standard_model() -> ObjectModel:
+def standard_model(security_version: int = 0) -> ObjectModel:
     """One for all meters: objects hold no state."""
     return ObjectModel(
         [
@@ -109,7 +109,7 @@ def standard_model() -> ObjectModel:
             disconnect_control(),
             mdi_reset(),
             tariff_scripts(),
-            security_setup(),
+            security_setup(security_version),
             *(push_setup(version) for version in range(3)),
             *registers(),
         ]
@@ -117,5 +117,5 @@ def standard_model() -> ObjectModel:
 
 
 @cache
-def standard_object_list(client_sap: int) -> Data:
-    return standard_model().object_list(client_sap)
+def standard_object_list(client_sap: int, security_version: int = 0) -> Data:
+    return standard_model(security_version).object_list(client_sap)
