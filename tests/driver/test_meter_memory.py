@@ -31,8 +31,7 @@ def locked(memory: MeterMemory, rule: Lockout = FIVE, meter: str = "m") -> str |
     try:
         memory.check_lockout(meter, rule)
     except StepFailed as failure:
-        assert failure.error is ErrorWord.AUTHENTICATION_FAILED
-        return failure.detail
+        return failure.detail if failure.error is ErrorWord.AUTHENTICATION_FAILED else None
     return None
 
 
