@@ -187,6 +187,21 @@ class Api:
         """All of them or none: `lines`, `created`, `updated`. Refused names the lines that will not do."""
         return await self._call("POST", "/devices/import", content=lines, headers={"Content-Type": media_type})
 
+    # Images
+
+    async def put_image(self, name: str, octets: AsyncIterator[bytes], sha256: str) -> Json:
+        """The image as it is known. Refused where what came does not hash to `sha256`."""
+        sent = {"Content-Type": "application/octet-stream"}
+        path, query = f"/images/{encoded(name)}", {"sha256": sha256}
+        return await self._call("PUT", path, query=query, content=octets, headers=sent, seconds=LARGE_TASK_SECONDS)
+
+    async def images(self) -> list[Json]:
+        images: list[Json] = (await self._call("GET", "/images"))["images"]
+        return images
+
+    async def delete_image(self, name: str) -> None:
+        await self._call("DELETE", f"/images/{encoded(name)}")
+
     # Keys
 
     async def create_key(self, name: str, role: str) -> Json:

@@ -156,6 +156,7 @@ class Config:
     stream_limit: int = _setting(
         512 << 20, _octets(1 << 10, 1 << 40), "Largest request body of a task that comes as lines.", shown="512MiB"
     )
+    image_limit: int = _setting(32 << 20, _octets(1 << 10, 1 << 30), "Largest firmware image.", shown="32MiB")
     max_devices_per_task: int = _setting(1_000_000, _whole(1, 10_000_000), "Most devices of one task.")
     max_devices_per_disconnect: int = _setting(1000, _whole(1, 10_000_000), "Most devices of one DISCONNECT task.")
     max_devices_per_import: int = _setting(100_000, _whole(1, 10_000_000), "Most meters of one import.")

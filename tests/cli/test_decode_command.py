@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.capture.captures import CLIENT, METER, ethernet, pcap, tcp
 from tests.cli.support import answers, complains
 
 from metercast.cli.main import run
@@ -86,7 +87,8 @@ def test_a_wrong_key_or_keys_file_is_told_without_the_key(capsys: pytest.Capture
         ("00zz", "not hexadecimal: 'z' at digit 3"),
         ("abc", "3 hexadecimal digits, an odd number"),
         (" ", "nothing to decode"),
-        ("7EA00802232193BD647E", "HDLC"),
+        ("7EA00802232193BD657E", "wrong FCS"),
+        ("0001001000010005c401", "a wrapper frame that is cut: 2 of 5 octets"),
         ("ff" * 40, "not readable"),
         ("60ff", "not readable"),
     ],
@@ -102,3 +104,72 @@ def test_random_octets_never_end_in_a_traceback(capsys: pytest.CaptureFixture[st
         code = run(["decode", os.urandom(length).hex()])
         out, err = capsys.readouterr()
         assert (code, "internal error" in err, "Traceback" in err) in ((0, False, False), (1, False, False)), out
+
+
+def test_frames_of_both_framings_and_apdus_a_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert answers(capsys, "decode", "7EA00802232193BD647E").startswith("HDLC frame: SNRM from 16 to 1/17 (2 octets)")
+    lines = tmp_path / "lines.txt"
+    lines.write_text(f"{AARE_REJECTED}\n\n{CIPHERED_GET}\n")
+    shown = answers(capsys, "decode", "--file", str(lines))
+    assert [line for line in shown.splitlines() if not line.startswith(" ")] == ["AARE", "glo-get-request"]
+
+
+def test_a_part_that_is_not_readable_is_shown_and_told_by_the_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["decode", ACTION, "0001001000010002c401", ACTION]) == 1
+    out, err = capsys.readouterr()
+    assert out.count("action-request") == 2
+    assert "not readable: a get-response ends too early" in out
+    assert err == "metercast: 1 part could not be read\n"
+
+
+@pytest.mark.parametrize("by", ["option", "name", "input"])
+def test_a_capture(
+    by: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = bytes.fromhex(ACTION)
+    capture = pcap([ethernet(tcp(CLIENT, METER, 1, frame[:9])), ethernet(tcp(CLIENT, METER, 10, frame[9:]))])
+    path = tmp_path / "meter.pcap"
+    path.write_bytes(capture)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(capture)))
+    arguments = {"option": ["--file", str(path)], "name": [str(path)], "input": []}[by]
+    assert answers(capsys, "decode", *arguments).splitlines()[:3] == [
+        "1970-01-01 00:16:41.000005 10.0.0.1:51000 > 10.0.0.9:4059",
+        "  wrapper frame: from 48 to 1, 15 octets",
+        "    action-request: ActionRequestNormal",
+    ]
+    if by == "option":
+        (line,) = answers(capsys, "decode", "--json", *arguments).splitlines()
+        said = json.loads(line)
+        assert (said["time"], said["source"]) == ("1970-01-01T00:16:41.000005Z", "10.0.0.1:51000")
+        assert said["frame"]["children"][0]["name"] == "action-request"
+
+
+def test_a_capture_without_payload_or_one_that_is_cut(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "meter.pcap"
+    path.write_bytes(pcap([ethernet(tcp(CLIENT, METER, 1))]))
+    assert "no TCP payload" in complains(capsys, "decode", str(path), code=1)
+    path.write_bytes(pcap([ethernet(tcp(CLIENT, METER, 1, bytes.fromhex(ACTION)))] * 2)[:-5])
+    assert run(["decode", str(path)]) == 1
+    out, err = capsys.readouterr()
+    assert "action-request" in out
+    assert "not readable: the file ends inside a packet" in out
+    assert "1 part" in err
+
+
+def test_keys_of_several_meters_or_of_their_records(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    keys = tmp_path / "keys.json"
+    other = KEYS | {"encryptionKey": "11" * 16}
+    keys.write_text(json.dumps([other, KEYS]))
+    assert "0.0.1.0.0.255" in answers(capsys, "decode", CIPHERED_GET, "--keys", str(keys))
+    record = {"deviceId": "m", "associations": {"management": KEYS, "public": {"clientSap": 16}}}
+    keys.write_text("".join(json.dumps(each) + "\n" for each in (record, record | {"deviceId": "n"})))
+    assert "0.0.1.0.0.255" in answers(capsys, "decode", CIPHERED_GET, "--keys", str(keys))
+    for written, part in (("[]", "holds no keys"), ("3", "not a JSON object"), ('{"key": 1}', "'key' is none of")):
+        keys.write_text(written)
+        assert part in complains(capsys, "decode", CIPHERED_GET, "--keys", str(keys), code=1)
+
+
+def test_hex_and_a_file_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["decode", "00", "--file", "x"]) == 2
+    capsys.readouterr()
+    assert "No such file" in complains(capsys, "decode", "--file", "/nowhere/x.pcap", code=1)

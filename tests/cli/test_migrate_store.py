@@ -51,7 +51,8 @@ async def test_everything_is_there_and_a_server_goes_on_with_it(tmp_path: Path) 
         assert (done.returncode, done.stderr) == (0, "")
         copied: dict[str, Any] = json.loads(done.stdout)
         checksum = copied.pop("checksum")
-        assert copied == {"meters": 1, "counters": 0, "keys": 1, "tasks": 1, "skipped": skipped, "devices": 1}
+        expected = {"meters": 1, "counters": 0, "keys": 1, "images": 0, "tasks": 1, "skipped": skipped, "devices": 1}
+        assert copied == expected
         assert len(checksum) == 32
     with running_server(tmp_path / "data", METERCAST_DATABASE_URL=target) as url:
         async with Api(url) as api:
@@ -66,7 +67,9 @@ async def test_everything_is_there_and_a_server_goes_on_with_it(tmp_path: Path) 
 def test_it_says_what_it_did(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asyncio.run(opened_and_closed(tmp_path / "a.db"))
     text = answers(capsys, "migrate-store", "--from", f"sqlite:///{tmp_path}/a.db", "--to", f"sqlite:///{tmp_path}/b")
-    assert text.startswith("0 meters, 0 invocation counters, 0 API keys, 0 tasks with 0 devices: copied and compared")
+    assert text.startswith(
+        "0 meters, 0 invocation counters, 0 API keys, 0 images, 0 tasks with 0 devices: copied and compared"
+    )
 
 
 async def test_a_database_in_use_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

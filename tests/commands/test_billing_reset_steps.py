@@ -23,9 +23,9 @@ class BillingMeter(FakeSession):
 
     def _execute(self, parameter: Data | None) -> None:
         self.runs += 1
-        tag, value = self.objects[attribute(*COUNTER)]
-        bits = {17: 8, 6: 32}[tag]
-        self.objects[attribute(*COUNTER)] = Data(tag, (value + self.step) % (1 << bits))
+        counter = self.objects[attribute(*COUNTER)]
+        bits = {17: 8, 6: 32}[counter.tag]
+        self.objects[attribute(*COUNTER)] = Data(counter.tag, (counter.value + self.step) % (1 << bits))
 
 
 async def sessions(meter: BillingMeter, raw: dict[str, Any] | None = None) -> Any:

@@ -5,7 +5,7 @@ import json
 import pytest
 from tests.dlms.meter import AK, CLIENT, EK, SERVER, seal
 
-from metercast.dlms.describe import Keys, describe
+from metercast.dlms.describe import ApduReader, Keys, describe
 from metercast.dlms.errors import DecodeError, SecurityError
 
 VECTOR_2 = bytes.fromhex(
@@ -14,17 +14,16 @@ VECTOR_2 = bytes.fromhex(
 )
 
 
-def text(octets: bytes, keys: Keys | None = None) -> str:
+def text(octets: bytes, *keys: Keys) -> str:
     return "\n".join(describe(octets, keys).lines())
 
 
-def test_a_wrapper_frame_with_an_action() -> None:
-    assert text(bytes.fromhex("000100300001000fc301c10046000060030aff01010f00")) == (
-        "wrapper frame: from 48 to 1, 15 octets\n"
-        "  action-request: ActionRequestNormal\n"
-        "    invoke-id and priority: c1\n"
-        "    method: class 70 0.0.96.3.10.255 method 1\n"
-        "    parameter integer: 0"
+def test_an_action() -> None:
+    assert text(bytes.fromhex("c301c10046000060030aff01010f00")) == (
+        "action-request: ActionRequestNormal\n"
+        "  invoke-id and priority: c1\n"
+        "  method: class 70 0.0.96.3.10.255 method 1\n"
+        "  parameter integer: 0"
     )
 
 
@@ -50,8 +49,57 @@ def test_answers_need_the_servers_title() -> None:
     assert "read-write-denied (3)" in text(sealed, Keys(EK, AK, CLIENT, SERVER))
     assert "ciphered" in text(sealed, Keys(EK, AK, CLIENT))
     with pytest.raises(SecurityError):
-        describe(sealed, Keys(AK, EK, CLIENT, SERVER))
+        describe(sealed, [Keys(AK, EK, CLIENT, SERVER)])
     assert repr(Keys(EK, AK)) == "Keys()"
+
+
+def test_of_several_keys_the_one_that_fits_is_found() -> None:
+    sealed = seal(bytes.fromhex("c401c10103"), 9)
+    wrong = [Keys(bytes([number]) * 16, AK, CLIENT, SERVER) for number in range(5)]
+    assert "read-write-denied (3)" in text(sealed, *wrong, Keys(EK, AK, CLIENT, SERVER))
+    with pytest.raises(SecurityError):
+        describe(sealed, wrong)
+
+
+def test_what_comes_in_blocks_is_joined() -> None:
+    reader = ApduReader()
+    first = "\n".join(reader.apdu(bytes.fromhex("c402c1000000000100040904aabb")).lines())
+    last = "\n".join(reader.apdu(bytes.fromhex("c402c101000000020002ccdd")).lines())
+    assert "in 2 blocks" not in first
+    assert "in 2 blocks octet-string: aabbccdd" in last
+
+
+@pytest.mark.parametrize(
+    ("apdu", "secret"),
+    [
+        ("c101c1000f0000280000ff070009085345435245543131", "5345435245543131"),  # SET of the LLS secret
+        ("c301c1000f0000280000ff020109085345435245543131", "5345435245543131"),  # change_HLS_secret
+        ("c301c1004000002b0000ff02010101020216020904aabbccdd", "aabbccdd"),  # key_transfer
+        ("c102c1000f0000280000ff07000100000001040902aabb", "aabb"),
+        ("c104c10200010000600100ff0200000f0000280000ff070002060000000109 02aabb".replace(" ", ""), "aabb"),
+        ("c304c1004000002b0000ff0201000000010401010202", "01010202"),
+    ],
+)
+def test_secrets_are_not_shown(apdu: str, secret: str) -> None:
+    shown = text(bytes.fromhex(apdu))
+    assert secret not in shown
+    assert "a secret, not shown" in shown
+    assert "(0.0.40.0.0.255" not in shown
+
+
+def test_secrets_in_further_blocks_and_answers_are_not_shown() -> None:
+    reader = ApduReader()
+    for apdu, shown in (
+        ("c102c1000f0000280000ff07000000000001020908", False),
+        ("c103c1010000000208aabbccddeeff0102", False),
+        ("c102c200010000600100ff02000000000001030903aa", True),
+        ("c103c2010000000203bbaabb", True),
+        ("c001c3000f0000280000ff0700", False),
+        ("c401c3000902aabb", False),
+        ("c001c300010000600100ff0200", False),
+        ("c401c3000902aabb", True),
+    ):
+        assert ("aabb" in "\n".join(reader.apdu(bytes.fromhex(apdu)).lines())) is (shown and "aabb" in apdu)
 
 
 @pytest.mark.parametrize(
@@ -93,9 +141,7 @@ def test_the_tree_as_json() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    "octets", ["", "7ea0", "aa", "c401c1", "0001001000010005c401", "0001001000010003c401c10001", "cc05"]
-)
+@pytest.mark.parametrize("octets", ["", "7ea0", "aa", "c401c1", "0001001000010005c401", "cc05"])
 def test_what_is_nothing(octets: str) -> None:
     with pytest.raises(DecodeError):
         describe(bytes.fromhex(octets))

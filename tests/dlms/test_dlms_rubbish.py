@@ -128,7 +128,7 @@ def test_decoders(data: bytes) -> None:
 @settings(deadline=None, max_examples=500)
 def test_describe(data: bytes, keyed: bool) -> None:
     with contextlib.suppress(DlmsError):
-        description = describe(data, Keys(EK, AK, None, SERVER) if keyed else None)
+        description = describe(data, [Keys(EK, AK, None, SERVER)] if keyed else [])
         assert list(description.lines())
         assert description.as_dict()["name"] == description.name
 

@@ -121,6 +121,7 @@ DATA: dict[int, str] = {
     1: _TASK_AT_1,
     2: _TASK_AT_1 + _HALF_AT_2,
     3: _TASK_AT_1 + _HALF_AT_2,
+    4: _TASK_AT_1 + _HALF_AT_2,
 }
 
 

@@ -1,5 +1,7 @@
 """Everything from one store into another, whatever the two are: equal to the last record, resumed where it was cut."""
 
+import hashlib
+import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from metercast.domain.command import ConflictGroup
 from metercast.domain.words import ErrorWord
 from metercast.store.copying import CopyStore, TaskRecord
 from metercast.store.counters import CounterName
+from metercast.store.images import IMAGE_CHUNK, Transfer
 from metercast.store.keys import Role
 from metercast.store.transfer import CopyDiffers, copy_store
 
@@ -39,6 +42,13 @@ async def fill(source: StoreHarness) -> None:
     await store.add_key("key-1", "böb", Role.OPERATOR, b"\x01" * 32)
     await store.add_key("key-2", "gone", Role.ADMIN, b"\x02" * 32)
     await store.revoke_key("key-2")
+    octets = random.Random(1).randbytes(IMAGE_CHUNK + 7)
+    digest = hashlib.sha256(octets).hexdigest()
+    await store.begin_image("firmware-1.2", digest, len(octets))
+    await store.put_image_chunk(digest, 0, octets[:IMAGE_CHUNK])
+    await store.put_image_chunk(digest, 1, octets[IMAGE_CHUNK:])
+    await store.seal_image(digest)
+    await store.note_transfers([Transfer("ключ", digest, 3, 70), Transfer("x" * 128, digest, 0, 70)])
     ids = [f"m{number:03d}" for number in range(120)]
     # Over: succeeded, failed after a retry, with results.
     await create(source, "over", ids[:2], command_params=ODD_VALUES, requested_by="böb", parent_task_id="older")
@@ -77,6 +87,10 @@ async def everything(store: CopyStore) -> list[bytes]:
     found: list[Any] = [records async for records in store.export_meters()]
     found += [records async for records in store.export_counters()]
     found += await store.export_keys()
+    found += await store.list_images()
+    for image in await store.list_images():
+        found += [await store.read_image_chunk(image.sha256, number) for number in range(image.chunks)]
+    found += [records async for records in store.export_transfers()]
     async for tasks in store.export_tasks():
         for task in tasks:
             found += [task, *[records async for records in store.export_task_devices(task.task_id)]]
@@ -87,6 +101,7 @@ async def test_the_copy_is_equal_and_goes_on(harness: StoreHarness, target: Stor
     await fill(harness)
     copied = await copy_store(harness.store, target.store)
     assert (copied.meters, copied.counters, copied.keys, copied.tasks, copied.skipped) == (123, 1, 2, 6, 0)
+    assert copied.images == 1
     assert copied.devices == 2 + 3 + 120 + 120 + 1 + 1
     assert b"".join(await everything(target.store)) == b"".join(await everything(harness.store))
     # The work goes on there: what was SENT is found, what is open is due, what is void is void.

@@ -119,6 +119,7 @@ KINDS = ("sqlite", "postgres", "mongodb")
 ON_EVERY_STORE = {
     "test_api_docs",
     "test_device_import",
+    "test_image_calls",
     "test_keys_and_roles",
     "test_operations_calls",
     "test_retention_calls",

@@ -16,10 +16,13 @@ READ = [
     ("GET", "/tasks/t"),
     ("GET", "/tasks/t/devices"),
     ("GET", "/tasks/t/errors"),
+    ("GET", "/tasks/t/results"),
     ("GET", "/tasks/t/devices/d"),
     ("GET", "/devices"),
     ("GET", "/devices/d"),
     ("GET", "/metrics"),
+    ("GET", "/images"),
+    ("GET", "/images/i"),
     ("GET", "/retention"),
 ]
 CHANGE = [
@@ -29,6 +32,8 @@ CHANGE = [
     ("POST", "/tasks/t/resume"),
     ("POST", "/tasks/t/retry-failed"),
     ("PUT", "/devices/d"),
+    ("PUT", "/images/i"),
+    ("DELETE", "/images/i"),
     ("DELETE", "/devices/d"),
     ("POST", "/devices/import"),
 ]

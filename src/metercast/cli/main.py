@@ -27,11 +27,12 @@ class Commands(LazyGroup):
         "resume": Line("metercast.cli.actions:resume", "Resume a paused task."),
         "retry-failed": Line("metercast.cli.actions:retry_failed", "Make a new task of a task's failed devices."),
         "devices": Line("metercast.cli.devices:devices", "Register meters."),
+        "images": Line("metercast.cli.images:images", "Upload firmware images, list and delete them."),
         "keys": Line("metercast.cli.keys:keys", "Create, list and revoke API keys."),
         "retention": Line("metercast.cli.retention:retention", "Show what is kept for how long, or delete now."),
         "migrate-store": Line("metercast.cli.migrate_store:migrate_store", "Copy everything between databases."),
         "commands": Line("metercast.cli.commands:commands", "List the command types, or show one's parameters."),
-        "decode": Line("metercast.cli.decode:decode", "Make a DLMS frame or APDU readable."),
+        "decode": Line("metercast.cli.decode:decode", "Make DLMS frames, APDUs and captures readable."),
     }
 
 

@@ -30,10 +30,10 @@ LINE_SECONDS = 5.0
 def migrate_store(*, source: str | None, target: str | None, as_json: bool) -> None:
     """Copy everything from one database to another.
 
-    Meters with their sealed secrets, invocation counters, API keys, and tasks with all that is kept of their devices.
-    No server may run on either. The copy is read back and compared by checksums; where it was cut, the same command
-    goes on. URLs are those of METERCAST_DATABASE_URL; one with a password goes into the variable only. The secrets
-    stay sealed under the same master key: the server on the new database needs it.
+    Meters with their sealed secrets, invocation counters, API keys, firmware images, and tasks with all that is kept
+    of their devices. No server may run on either. The copy is read back and compared by checksums; where it was cut,
+    the same command goes on. URLs are those of METERCAST_DATABASE_URL; one with a password goes into the variable
+    only. The secrets stay sealed under the same master key: the server on the new database needs it.
     """
     urls = [_url("--from", source, SOURCE), _url("--to", target, TARGET)]
     if urls[0] == urls[1]:
@@ -44,7 +44,8 @@ def migrate_store(*, source: str | None, target: str | None, as_json: bool) -> N
         return
     there = f" ({copied.skipped} of them were there already)" if copied.skipped else ""
     write(
-        f"{copied.meters} meters, {copied.counters} invocation counters, {copied.keys} API keys, {copied.tasks} tasks"
+        f"{copied.meters} meters, {copied.counters} invocation counters, {copied.keys} API keys, "
+        f"{copied.images} images, {copied.tasks} tasks"
         f"{there} with {copied.devices} devices: copied and compared, checksum {copied.checksum}"
     )
 

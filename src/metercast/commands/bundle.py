@@ -224,7 +224,7 @@ def bundle_of(commands: Mapping[str, CommandType]) -> CommandType:
                 raise InvalidField(path, each.command, f"unknown; known: {', '.join(sorted(joinable(commands)))}")
             if type_.members is not None:
                 raise InvalidField(path, each.command, "a bundle holds no bundle")
-            if not type_.traits.may_be_joined:
+            if not _may_be_joined(type_):
                 raise InvalidField(path, each.command, "it needs sessions of its own, and is submitted alone")
             found.append(type_)
         return found
@@ -260,7 +260,12 @@ def bundle_of(commands: Mapping[str, CommandType]) -> CommandType:
 
 
 def joinable(commands: Mapping[str, CommandType]) -> list[str]:
-    return [name for name, each in commands.items() if each.members is None and each.traits.may_be_joined]
+    return [name for name, each in commands.items() if each.members is None and _may_be_joined(each)]
+
+
+def _may_be_joined(type_: CommandType) -> bool:
+    """An image is uploaded in sessions of its own, with room for other commands between them."""
+    return type_.traits.may_be_joined and type_.image_of is None
 
 
 def _below(error: InvalidField, path: str) -> InvalidField:

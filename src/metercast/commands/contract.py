@@ -90,6 +90,13 @@ class MeterSession(Protocol):
         """
         ...
 
+    async def get_list(self, attributes: Sequence[CosemAttribute]) -> list[Data | MeterRefused]:
+        """The values of several attributes, in as few round trips as the association allows.
+
+        Each attribute has its own result, in the order asked for: its value, or the refusal that `get` would raise.
+        """
+        ...
+
     async def set(self, attribute: CosemAttribute, value: Data | Callable[[], Data]) -> None:
         """Writes the attribute; raises MeterRefused where the meter answers with a data-access-result.
 
@@ -112,8 +119,9 @@ class CommandType(msgspec.Struct, frozen=True, kw_only=True):
 
     `parameters` is the msgspec type of commandParams; `check` raises InvalidField (paths below `commandParams`) for
     what types alone can't say, before any I/O, with `now` as the instant of submission; `perform` runs the COSEM
-    steps in one session and returns the outcome. `members` are the types of which a command with these parameters is
-    made up, where there are such; they raise InvalidField where one is not known.
+    steps in one session and returns the outcome; `image_of` tells which firmware image the parameters name. `members`
+    are the types of which a command with these parameters is made up, where there are such; they raise InvalidField
+    where one is not known.
     """
 
     traits: CommandTraits
@@ -121,6 +129,7 @@ class CommandType(msgspec.Struct, frozen=True, kw_only=True):
     perform: Callable[[MeterSession, Any], Awaitable[Outcome]]
     check: Callable[[Any, datetime], None] | None = None
     members: Callable[[Any], Sequence["CommandType"]] | None = None
+    image_of: Callable[[Any], str] | None = None
     summary: str = ""
 
     @property
@@ -136,3 +145,12 @@ class CommandType(msgspec.Struct, frozen=True, kw_only=True):
         if self.members is None:
             return self.traits
         return joined(self.traits, [each.traits for each in self.members(parameters)])
+
+    def image_named(self, raw: dict[str, Any] | None) -> str | None:
+        """The image that stored parameters name, or None."""
+        if self.image_of is None:
+            return None
+        try:
+            return self.image_of(msgspec.convert({} if raw is None else raw, self.parameters))
+        except msgspec.ValidationError:  # of another version
+            return None

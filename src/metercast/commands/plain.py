@@ -11,7 +11,7 @@ def plain(data: Data) -> Any:
 
     Arrays and structures become lists; null-data and dont-care become null.
     """
-    tag, value = data
+    tag, value = data.tag, data.value
     if tag in NUMBERS:
         return str(value)
     if tag in (Tag.FLOAT32, Tag.FLOAT64):

@@ -21,7 +21,7 @@ def to_json(data: Data) -> dict[str, Any]:
 
     A compact-array, a float that JSON does not know and a text that is none come as `hex`, their A-XDR.
     """
-    tag, value = data
+    tag, value = data.tag, data.value
     shown: dict[str, Any] = {"tag": tag.label}
     if tag in _EMPTY:
         return shown

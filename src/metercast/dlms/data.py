@@ -54,9 +54,7 @@ def decode_whole(buffer: bytes) -> Data:
 
 
 def _decode(buffer: bytes, offset: int, depth: int, budget: list[int]) -> tuple[Data, int]:
-    numeric = NUMERIC.get(buffer[offset])
-    if numeric is not None:
-        return Data(numeric[0], numeric[1].unpack_from(buffer, offset + 1)[0]), offset + 1 + numeric[2]
+    """One value of any type, whose tag is at `offset`."""
     tag = tag_at(buffer, offset)
     if tag is Tag.ARRAY or tag is Tag.STRUCTURE:
         return _decode_container(tag, buffer, offset + 1, depth + 1, budget)
@@ -67,17 +65,39 @@ def _decode(buffer: bytes, offset: int, depth: int, budget: list[int]) -> tuple[
 
 
 def _decode_container(tag: Tag, buffer: bytes, offset: int, depth: int, budget: list[int]) -> tuple[Data, int]:
+    """Numbers, short octet-strings and containers, of which profiles and tables consist, cost no call of their own."""
     if depth > MAX_DEPTH:
         raise DecodeError(f"data nested deeper than {MAX_DEPTH}")
-    count, offset = decode_length(buffer, offset)
-    if count > len(buffer) - offset:  # every element takes at least its tag
-        raise DecodeError(f"{tag.label} of {count} elements at {offset}, {len(buffer) - offset} octets remain")
+    size = len(buffer)
+    count = buffer[offset]
+    offset += 1
+    if count >= 0x80:
+        count, offset = decode_length(buffer, offset - 1)
+    if count > size - offset:  # every element takes at least its tag
+        raise DecodeError(f"{tag.label} of {count} elements at {offset}, {size - offset} octets remain")
     spend(budget, count)
-    elements = []
+    elements: list[Data] = []
+    append = elements.append
     for _ in range(count):
-        element, offset = _decode(buffer, offset, depth, budget)
-        elements.append(element)
+        kind = buffer[offset]
+        numeric = NUMERIC.get(kind)
+        if numeric is not None:
+            append(Data(numeric[0], numeric[1](buffer, offset + 1)[0]))
+            offset += numeric[2]
+        elif kind == 9 and (end := offset + 2 + buffer[offset + 1]) <= size and buffer[offset + 1] < 0x80:
+            append(Data(_OCTET_STRING, buffer[offset + 2 : end]))
+            offset = end
+        elif kind == 1 or kind == 2:
+            container, offset = _decode_container(_CONTAINERS[kind], buffer, offset + 1, depth + 1, budget)
+            append(container)
+        else:
+            element, offset = _decode(buffer, offset, depth, budget)
+            append(element)
     return Data(tag, elements), offset
+
+
+_OCTET_STRING = Tag.OCTET_STRING
+_CONTAINERS = (Tag.NULL_DATA, Tag.ARRAY, Tag.STRUCTURE)
 
 
 def encode_data(data: Data) -> bytes:
@@ -88,14 +108,25 @@ def encode_data(data: Data) -> bytes:
 
 
 def _encode(data: Data, parts: list[bytes], depth: int) -> None:
-    tag, value = data
-    if tag is Tag.ARRAY or tag is Tag.STRUCTURE:
+    tag, value = data.tag, data.value
+    if tag == 1 or tag == 2:
         if depth >= MAX_DEPTH:
             raise EncodeError(f"data nested deeper than {MAX_DEPTH}")
-        parts.append(bytes((tag,)) + encode_length(len(value)))
+        count = len(value)
+        parts.append(bytes((tag, count)) if count < 0x80 else bytes((tag,)) + encode_length(count))
         for element in value:
-            _encode(element, parts, depth + 1)
-    elif tag is Tag.COMPACT_ARRAY:
-        parts.append(bytes((tag,)) + encode_compact_array(value))
+            numeric = NUMERIC.get(element.tag)
+            if numeric is None:
+                _encode(element, parts, depth + 1)
+                continue
+            try:
+                parts.append(numeric[3](element.tag, element.value))
+            except (struct.error, OverflowError):
+                encode_scalar(element.tag, element.value)  # says what is wrong
+                raise
+    elif tag == 9 and type(value) is bytes and len(value) < 0x80:
+        parts.append(bytes((9, len(value))) + value)
+    elif tag == 19:
+        parts.append(b"\x13" + encode_compact_array(value))
     else:
         parts.append(bytes((tag,)) + encode_scalar(tag, value))

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from enum import IntEnum
 from typing import Any, NamedTuple
 
+import msgspec
+
 from metercast.dlms.errors import DecodeError, EncodeError
 
 
@@ -91,7 +93,7 @@ class CompactArray(NamedTuple):
     values: "list[Data]"
 
 
-class Data(NamedTuple):
+class Data(msgspec.Struct, frozen=True, gc=False):
     """A tag and its value, without loss.
 
     array and structure: `list[Data]`; octet-string: bytes; visible-string: str (ISO 8859-1, so that any octet

@@ -1,6 +1,6 @@
 """Any frame or APDU as a readable tree, for people who hold a trace in hand."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -14,18 +14,21 @@ from metercast.dlms.conformance import names
 from metercast.dlms.cosem import CosemAttribute, CosemMethod
 from metercast.dlms.data import CompactArray, Data, Tag, decode_whole
 from metercast.dlms.datetimes import CosemDateTime
-from metercast.dlms.errors import DecodeError, EncodeError
+from metercast.dlms.errors import DecodeError, DlmsError, EncodeError
 from metercast.dlms.initiate import decode_initiate_request, decode_initiate_response
 from metercast.dlms.logical_name import LogicalName
+from metercast.dlms.masking import SecretWatch
 from metercast.dlms.service_error import (
     ConfirmedServiceError,
     ExceptionResponse,
     decode_confirmed_service_error,
     decode_exception_response,
 )
-from metercast.dlms.wrapper import HEADER_SIZE, WrapperReader
 
 MAX_OCTETS = 1 << 20
+MAX_SHOWN_HEX = 4096
+_MAX_BLOCKS = 1 << 20
+_UNREADABLE = "not readable"
 
 
 class Keys(NamedTuple):
@@ -47,6 +50,16 @@ class Description(NamedTuple):
     value: str | None = None
     children: "tuple[Description, ...]" = ()
 
+    @property
+    def is_unreadable(self) -> bool:
+        """It stands for octets that could not be read; its value says why."""
+        return self.name == _UNREADABLE
+
+    @property
+    def faults(self) -> int:
+        """How many nodes of the tree could not be read."""
+        return self.is_unreadable + sum(child.faults for child in self.children)
+
     def lines(self, indent: int = 0) -> Iterator[str]:
         """The tree as text, two blanks a level."""
         yield "  " * indent + (self.name if self.value is None else f"{self.name}: {self.value}")
@@ -63,19 +76,20 @@ class Description(NamedTuple):
         return shown
 
 
-def describe(octets: bytes, keys: Keys | None = None) -> Description:
-    """Wrapper frames, one APDU, or one Data; DlmsError where it is none of them, or the keys don't fit."""
+def unreadable(reason: str, octets: bytes = b"") -> Description:
+    """The node for what can't be read."""
+    shown = octets[:MAX_SHOWN_HEX].hex() + ("..." if len(octets) > MAX_SHOWN_HEX else "")
+    return Description(_UNREADABLE, reason, (Description("octets", shown),) if octets else ())
+
+
+def describe(octets: bytes, keys: Sequence[Keys] = ()) -> Description:
+    """One APDU or one Data; DlmsError where it is neither, or the keys don't fit."""
     if not octets:
         raise DecodeError("nothing to describe")
     if len(octets) > MAX_OCTETS:
         raise DecodeError(f"{len(octets)} octets, more than {MAX_OCTETS}")
-    reader = _Reader(keys)
-    if octets[:2] == b"\x00\x01" and len(octets) >= HEADER_SIZE:
-        return _describe_frames(octets, reader)
-    if octets[0] == 0x7E:
-        raise DecodeError("an HDLC frame; only wrapper frames, APDUs and Data are described")
     try:
-        return reader.apdu(octets)
+        return ApduReader(keys).apdu(octets)
     except DecodeError as exc:
         try:
             return describe_data(decode_whole(octets))
@@ -85,7 +99,7 @@ def describe(octets: bytes, keys: Keys | None = None) -> Description:
 
 def describe_data(data: Data, name: str | None = None) -> Description:
     """A value with its type; dates, times and logical names inside octet-strings are named beside them."""
-    tag, value = data
+    tag, value = data.tag, data.value
     label = tag.label if name is None else f"{name} {tag.label}"
     if isinstance(value, CompactArray):
         return Description(label, f"{len(value.values)} elements", tuple(map(describe_data, value.values)))
@@ -114,23 +128,6 @@ def _describe_octets(tag: Tag, octets: bytes) -> str:
     return text
 
 
-def _describe_frames(octets: bytes, reader: "_Reader") -> Description:
-    wrapper = WrapperReader()
-    frames = wrapper.feed(octets)
-    if wrapper.pending:
-        wrapper.feed(b"")
-        raise DecodeError(f"the last wrapper frame is not whole: {wrapper.pending} octets")
-    nodes = tuple(
-        Description(
-            "wrapper frame",
-            f"from {frame.source} to {frame.destination}, {len(frame.apdu)} octets",
-            (reader.apdu(frame.apdu),) if frame.apdu else (),
-        )
-        for frame in frames
-    )
-    return nodes[0] if len(nodes) == 1 else Description("wrapper frames", str(len(nodes)), nodes)
-
-
 _DECODERS: dict[int, tuple[str, Callable[[bytes], Any]]] = {
     0x01: ("initiate-request", decode_initiate_request),
     0x08: ("initiate-response", decode_initiate_response),
@@ -148,6 +145,13 @@ _DECODERS: dict[int, tuple[str, Callable[[bytes], Any]]] = {
     0xD8: ("exception-response", decode_exception_response),
 }
 _OTHERS = {0x0F: "data-notification", 0xC2: "event-notification"}
+_BLOCKS = (
+    set_service.SetRequestFirstBlock,
+    set_service.SetRequestBlock,
+    action.ActionRequestFirstBlock,
+    action.ActionRequestBlock,
+    action.ActionResponseBlock,
+)
 _USER_INFORMATION = frozenset({0x01, 0x08, 0x0E, 0x21, 0x28, 0x2E})
 _OF_CLIENT = frozenset({0x21, 0xC8, 0xC9, 0xCB})
 _CONTEXTS = {context.value: context.name.lower().replace("_", "-") for context in acse.ApplicationContext}
@@ -155,12 +159,17 @@ _MECHANISMS = {mechanism.value: mechanism.name.lower().replace("_", "-") for mec
 _RESULTS = {0: "accepted", 1: "rejected-permanent", 2: "rejected-transient"}
 
 
-class _Reader:
-    """Describes APDU after APDU, learning system titles on the way."""
+class ApduReader:
+    """Describes the APDUs of one association one by one: learns system titles, joins blocks, hides secrets.
 
-    def __init__(self, keys: Keys | None) -> None:
-        self._cipher = Cipher(keys.encryption_key, keys.authentication_key) if keys else None
-        self._titles = {True: keys.client_system_title, False: keys.server_system_title} if keys else {}
+    Of several `keys` those that fit are found by trying.
+    """
+
+    def __init__(self, keys: Sequence[Keys] = ()) -> None:
+        self._keys = [(each, Cipher(each.encryption_key, each.authentication_key)) for each in keys]
+        self._titles: dict[bool, bytes] = {}  # by whether it is the client's
+        self._secrets = SecretWatch()
+        self._blocks = bytearray()
 
     def apdu(self, octets: bytes) -> Description:
         tag = octets[0]
@@ -177,7 +186,27 @@ class _Reader:
         if isinstance(value, ConfirmedServiceError | ExceptionResponse):
             return Description(name, str(value))
         form = type(value).__name__
-        return Description(name, form, tuple(self._fields(value)))
+        hidden = self._secrets.secret_fields(value)
+        return Description(name, form, (*self._fields(value, hidden), *self._joined(value, hidden)))
+
+    def _joined(self, value: Any, hidden: frozenset[str]) -> Iterator[Description]:
+        """The value that came in blocks, behind the last of them."""
+        if isinstance(value, get.GetResponseBlock) and isinstance(value.result, bytes):
+            number, last, raw = value.block, value.last, value.result
+        elif isinstance(value, _BLOCKS):
+            number, last, raw = value.block.number, value.block.last, value.block.raw
+        else:
+            return
+        if number == 1:
+            self._blocks.clear()
+        if len(self._blocks) + len(raw) <= _MAX_BLOCKS:
+            self._blocks += raw
+        if last and number > 1 and not hidden:
+            octets = bytes(self._blocks)
+            try:
+                yield describe_data(decode_whole(octets), f"in {number} blocks")
+            except DecodeError:
+                yield Description(f"in {number} blocks", octets[:MAX_SHOWN_HEX].hex())
 
     def _glo(self, octets: bytes) -> Description:
         tag = octets[0]
@@ -193,10 +222,30 @@ class _Reader:
             Description("security control", f"{body[0]:02x}"),
             Description("invocation counter", str(int.from_bytes(body[1:5], "big"))),
         )
-        title = self._titles.get(tag in _OF_CLIENT)
-        if self._cipher is None or title is None:
+        plaintext = self._decipher(octets)
+        if plaintext is None:
             return Description(name, None, (*head, Description("ciphered", body[5:].hex())))
-        return Description(name, None, (*head, self.apdu(decode_glo(self._cipher, title, octets).plaintext)))
+        return Description(name, None, (*head, self.apdu(plaintext)))
+
+    def _decipher(self, octets: bytes) -> bytes | None:
+        """None where there is no key, or the sender's title isn't known; SecurityError where no key fits."""
+        of_client = octets[0] in _OF_CLIENT
+        learnt = self._titles.get(of_client)
+        wrong: DlmsError | None = None
+        for position, (keys, cipher) in enumerate(self._keys):
+            title = learnt or (keys.client_system_title if of_client else keys.server_system_title)
+            if title is None:
+                continue
+            try:
+                plaintext = decode_glo(cipher, title, octets).plaintext
+            except DlmsError as error:
+                wrong = wrong or error
+                continue
+            self._keys.insert(0, self._keys.pop(position))
+            return plaintext
+        if wrong is not None:
+            raise wrong
+        return None
 
     def _association(self, name: str, value: acse.Aarq | acse.Aare) -> Description:
         context = _CONTEXTS.get(value.application_context, str(value.application_context))
@@ -209,8 +258,7 @@ class _Reader:
             nodes.append(Description("diagnostic", f"{source} {value.diagnostic}"))
         if title is not None:
             nodes.append(Description("system title", title.hex()))
-            if self._titles.get(asked, title) is None:
-                self._titles[asked] = title
+            self._titles[asked] = title
         if value.mechanism is not None:
             nodes.append(Description("mechanism", _MECHANISMS.get(value.mechanism, str(value.mechanism))))
         if value.authentication is not None:
@@ -225,10 +273,12 @@ class _Reader:
         """Only what belongs there is read further: an AARQ inside an AARQ would never end."""
         return self.apdu(octets) if octets[0] in _USER_INFORMATION else Description("user information", octets.hex())
 
-    def _fields(self, value: msgspec.Struct) -> Iterator[Description]:
+    def _fields(self, value: msgspec.Struct, hidden: frozenset[str] = frozenset()) -> Iterator[Description]:
         for field in value.__struct_fields__:
             content = getattr(value, field)
-            if content is not None:
+            if field in hidden:
+                yield Description(field.replace("_", " "), "a secret, not shown")
+            elif content is not None:
                 yield self._field(field.replace("_", " "), content)
 
     def _field(self, name: str, content: Any) -> Description:

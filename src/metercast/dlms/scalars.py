@@ -31,9 +31,11 @@ _FORMATS = {
 }
 _RAW_SIZES = {Tag.DATE_TIME: 12, Tag.DATE: 5, Tag.TIME: 4}
 
-NUMERIC: dict[int, tuple[Tag, Struct, int]] = {
-    int(tag): (tag, Struct(layout), Struct(layout).size) for tag, layout in _FORMATS.items()
+NUMERIC: dict[int, tuple[Tag, Callable[[bytes, int], tuple[Any, ...]], int, Callable[..., bytes]]] = {
+    int(tag): (tag, Struct(layout).unpack_from, Struct(layout).size + 1, Struct(f">B{layout[1]}").pack)
+    for tag, layout in _FORMATS.items()
 }
+"""Of a type of fixed size: its tag, how its body is unpacked; its size with the tag, how it is packed with the tag."""
 TAGS: dict[int, Tag] = {int(tag): tag for tag in Tag}
 
 
@@ -51,7 +53,7 @@ def decode_scalar(tag: Tag, buffer: bytes, offset: int) -> tuple[Data, int]:
     """
     numeric = NUMERIC.get(tag)
     if numeric is not None:
-        return Data(tag, numeric[1].unpack_from(buffer, offset)[0]), offset + numeric[2]
+        return Data(tag, numeric[1](buffer, offset)[0]), offset + numeric[2] - 1
     return _BODIES[tag](buffer, offset)
 
 
@@ -108,7 +110,7 @@ def encode_scalar(tag: Tag, value: Any) -> bytes:
     numeric = NUMERIC.get(tag)
     try:
         if numeric is not None:
-            return bytes(numeric[1].pack(value))
+            return numeric[3](tag, value)[1:]
         return _encode_body(tag, value)
     except (struct.error, OverflowError, TypeError, UnicodeEncodeError, AttributeError, ValueError) as exc:
         raise EncodeError(f"{tag.label} can't hold {_shown(value)}") from exc

@@ -9,11 +9,12 @@ from typing import Protocol
 import structlog
 
 from metercast.commands.contract import CommandType
-from metercast.commands.parameters import parse_parameters
+from metercast.commands.parameters import ROOT, parse_parameters
 from metercast.domain.problem import Conflict, InvalidField, NotFound, Unavailable
 from metercast.domain.states import FINAL_TASK, DeviceStatus, IllegalTransition, TaskStatus
 from metercast.domain.task import DeviceCommand, DeviceCommandDetail, Task
 from metercast.engine.apikeys import ApiKeys, Caller
+from metercast.engine.images import Images
 from metercast.engine.intake import Intake
 from metercast.engine.meters import Meters, Sealer
 from metercast.engine.submission import (
@@ -55,7 +56,8 @@ class EngineControl(Protocol):
 
 
 class Service:
-    """`meters` and `keys` are the registries beside the tasks. Every method may raise a domain.problem.Problem."""
+    """`meters`, `keys` and `images` are the registries beside the tasks. Every method may raise a
+    domain.problem.Problem."""
 
     def __init__(
         self,
@@ -69,6 +71,7 @@ class Service:
     ) -> None:
         self.meters = Meters(store, sealer, profiles)
         self.keys = ApiKeys(store)
+        self.images = Images(store, commands.values())
         self.submitted: Counter[str] = Counter()  # tasks since the start of this process, by command type
         self._store = store
         self._commands = commands
@@ -207,7 +210,14 @@ class Service:
         return True
 
     async def _create(self, task: NewTask, devices: Sequence[str], caller: Caller, *, allow_unknown: bool) -> Created:
-        created = await self._store.create_task(task, devices, allow_unknown=allow_unknown)
+        image = self._commands[task.command_type].image_named(task.command_params)
+        if image is None:
+            created = await self._store.create_task(task, devices, allow_unknown=allow_unknown)
+        else:
+            async with self.images.lock:
+                if await self.images.find(image) is None:
+                    raise InvalidField(f"{ROOT}.image", image, "there is no such image; upload it first")
+                created = await self._store.create_task(task, devices, allow_unknown=allow_unknown)
         if created.is_new:
             self.submitted[task.command_type] += 1
             log.info(

@@ -12,6 +12,7 @@ from typing import overload
 import msgspec
 
 from metercast.domain.problem import Unavailable
+from metercast.engine.images import ImageSpool
 
 _PAGE = 10_000
 _PRAGMAS = ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE", "temp_store=MEMORY", "cache_size=-8192")
@@ -132,17 +133,34 @@ class Spools:
                 path.unlink()
 
     @contextmanager
+    def image(self) -> Iterator[ImageSpool]:
+        """A new one for an image. Raises Unavailable where too many are open."""
+        with self._place():
+            spool = ImageSpool(self._directory)
+            try:
+                yield spool
+            finally:
+                spool.close()
+
+    @contextmanager
     def open(self) -> Iterator[DeviceSpool]:
         """A new one, which takes no disk before its first id. Raises Unavailable where too many are open."""
+        with self._place():
+            spool = DeviceSpool(self._directory)
+            try:
+                yield spool
+            finally:
+                spool.close()
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
         if self._open >= self._most:
-            raise Unavailable(f"{self._most} tasks are being received already: try again")
+            raise Unavailable(f"{self._most} large bodies are being received already: try again")
         self._open += 1
-        spool = DeviceSpool(self._directory)
         try:
-            yield spool
+            yield
         finally:
             self._open -= 1
-            spool.close()
 
 
 def _create(directory: Path) -> sqlite3.Connection:

@@ -24,7 +24,7 @@ Shape = Tag | OctetsOf | ArrayOf | StructureOf
 
 def matches(data: Data, shape: Shape) -> bool:
     """Whether the tags, the counts of structures and the lengths of fixed octet-strings are those of `shape`."""
-    tag, value = data
+    tag, value = data.tag, data.value
     if isinstance(shape, Tag):
         return tag is shape
     if isinstance(shape, OctetsOf):

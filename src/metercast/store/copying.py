@@ -17,6 +17,7 @@ from metercast.domain.states import DeviceStatus, TaskStatus
 from metercast.domain.task import TaskOutcome
 from metercast.domain.words import ErrorWord
 from metercast.store.counters import CounterName
+from metercast.store.images import ImageStore
 from metercast.store.keys import ApiKey
 
 
@@ -93,7 +94,7 @@ class DeviceRecord(msgspec.Struct, frozen=True, kw_only=True):
     attempts: list[AttemptRecord]
 
 
-class CopyStore(Protocol):
+class CopyStore(ImageStore, Protocol):
     """Exports come in pieces of bounded size; imports are idempotent: what is there already is replaced."""
 
     def export_meters(self) -> AsyncIterator[list[StoredMeter]]:

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from metercast.domain.problem import Conflict
 from metercast.store.copying import CopyStore, TaskRecord
 
 T = TypeVar("T")
@@ -25,6 +26,7 @@ class Copied(msgspec.Struct, frozen=True):
     meters: int
     counters: int
     keys: int
+    images: int
     tasks: int
     skipped: int
     devices: int
@@ -43,9 +45,13 @@ async def copy_store(source: CopyStore, target: CopyStore, tell: Tell = lambda n
         "counters", source.export_counters(), target.import_counters, target.export_counters(), total, tell
     )
     keys = await _copied("keys", _once(source.export_keys), target.import_keys, _once(target.export_keys), total, tell)
+    images = await _copy_images(source, target, total, tell)
+    await _copied(
+        "image transfers", source.export_transfers(), target.note_transfers, target.export_transfers(), total, tell
+    )
     digests, skipped, devices = await _copy_tasks(source, target, total, tell)
     await _verify_tasks(target, digests, devices, tell)
-    return Copied(meters, counters, keys, len(digests), skipped, devices, total.hex())
+    return Copied(meters, counters, keys, images, len(digests), skipped, devices, total.hex())
 
 
 class Checksum:
@@ -91,6 +97,33 @@ async def _copied(
             f"{noun}: the source holds {theirs.records}, the target {ours.records}, and their checksums differ"
         )
     return theirs.records
+
+
+async def _copy_images(source: CopyStore, target: CopyStore, total: Checksum, tell: Tell) -> int:
+    """Images with their octets, a piece at a time; how many there are. What is there, sealed, is not written again."""
+    images = await source.list_images()
+    for done, image in enumerate(images, 1):
+        try:
+            there = await target.begin_image(image.name, image.sha256, image.size, image.created_at)
+        except Conflict as error:
+            raise CopyDiffers(f"image {image.name!r}: {error.detail}") from None
+        if there is None:
+            for number in range(image.chunks):
+                octets = await source.read_image_chunk(image.sha256, number)
+                await target.put_image_chunk(image.sha256, number, octets)
+            await target.seal_image(image.sha256)
+        total.add(image)
+        tell("images", done, len(images))
+    found = await target.list_images()
+    if found != images:
+        raise CopyDiffers(f"images: the source holds {len(images)}, the target {len(found)}, or their times differ")
+    for image in found:
+        octets_hash = hashlib.sha256()
+        for number in range(image.chunks):
+            octets_hash.update(await target.read_image_chunk(image.sha256, number))
+        if octets_hash.hexdigest() != image.sha256:
+            raise CopyDiffers(f"image {image.name!r}: the target holds other octets")
+    return len(images)
 
 
 async def _copy_tasks(

@@ -11,13 +11,20 @@ from metercast.commands.contract import CommandType
 from metercast.config import Config
 from metercast.engine.service import Service
 from metercast.engine.stats import EngineStats
-from metercast.web import devices, keys, openapi, operations, reference, retention, tasks
+from metercast.web import devices, images, keys, openapi, operations, reference, retention, tasks
 from metercast.web.auth import require_role
 from metercast.web.context import Context, Health
 from metercast.web.edge import Edge
 from metercast.web.problems import HANDLERS
 
-ROUTES: list[HTTPRouteHandler] = [*tasks.ROUTES, *devices.ROUTES, *keys.ROUTES, *operations.ROUTES, *retention.ROUTES]
+ROUTES: list[HTTPRouteHandler] = [
+    *tasks.ROUTES,
+    *devices.ROUTES,
+    *images.ROUTES,
+    *keys.ROUTES,
+    *operations.ROUTES,
+    *retention.ROUTES,
+]
 
 
 def create_app(

@@ -9,6 +9,7 @@ from metercast.store.keys import Role
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
 CSV = "text/csv"
+OCTETS = "application/octet-stream"
 PROBLEM = "application/problem+json"
 
 

@@ -205,6 +205,15 @@ NDJSON = """{"deviceId": "meter-020", "connection": {"host": "10.1.2.20"}}
 
 IMPORTED: dict[str, Any] = {"lines": 2, "created": 2, "updated": 0}
 
+IMAGE_BODY = "the octets of the image"
+
+IMAGE: dict[str, Any] = {
+    "name": "ACME-2.1.bin",
+    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "size": 524288,
+    "createdAt": "2030-05-01T08:00:00Z",
+}
+
 KEY: dict[str, Any] = {"name": "billing", "role": "operator"}
 
 NEW_KEY: dict[str, Any] = {

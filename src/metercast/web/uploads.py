@@ -10,11 +10,11 @@ IDLE_SECONDS = 60.0
 TOTAL_SECONDS = 3600.0
 
 
-async def upload(request: HttpRequest, limit: int) -> AsyncIterator[bytes]:
+async def upload(request: HttpRequest, limit: int, setting: str = "METERCAST_STREAM_LIMIT") -> AsyncIterator[bytes]:
     """The body's chunks, none of them empty. Raises ContentTooLarge; RequestTimeout where nothing comes for a while,
-    or it takes too long in all; Gone where it breaks off."""
+    or it takes too long in all; Gone where it breaks off. `setting` is what the limit comes from."""
     if (request.content_length or 0) > limit:
-        raise _too_large(limit)
+        raise _too_large(limit, setting)
     received = 0
     loop = asyncio.get_running_loop()
     ends_at = loop.time() + TOTAL_SECONDS
@@ -32,10 +32,10 @@ async def upload(request: HttpRequest, limit: int) -> AsyncIterator[bytes]:
         chunk, more = message["body"], message.get("more_body", False)
         received += len(chunk)
         if received > limit:
-            raise _too_large(limit)
+            raise _too_large(limit, setting)
         if chunk:
             yield chunk
 
 
-def _too_large(limit: int) -> ContentTooLarge:
-    return ContentTooLarge(f"the body is larger than {limit} octets, which is METERCAST_STREAM_LIMIT")
+def _too_large(limit: int, setting: str) -> ContentTooLarge:
+    return ContentTooLarge(f"the body is larger than {limit} octets, which is {setting}")

@@ -62,6 +62,9 @@ class Database:
         self.devices: Collection = self.handle[schema.DEVICES]
         self.counters: Collection = self.handle[schema.COUNTERS]
         self.keys: Collection = self.handle[schema.KEYS]
+        self.images: Collection = self.handle[schema.IMAGES]
+        self.image_chunks: Collection = self.handle[schema.IMAGE_CHUNKS]
+        self.transfers: Collection = self.handle[schema.TRANSFERS]
         self._claim: ServerClaim | None = None
         self._closed = False
 

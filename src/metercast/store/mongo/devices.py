@@ -97,6 +97,7 @@ class MongoDevices:
         task_id = await self._open_task(device_id)
         if task_id is not None:
             raise Conflict(f"device {device_id!r} is in task {task_id}, which is not done with it")
+        await self.database.transfers.delete_one({"_id": device_id})
         if not (await self.database.devices.delete_one({"_id": device_id})).deleted_count:
             raise NotFound(f"no device {device_id!r}")
 

@@ -1,8 +1,8 @@
 """The collections: their validators and indexes, made when a store opens.
 
 Where the collections are sharded, these are the keys: `taskId` hashed for tasks, task_buckets and task_device_history,
-`deviceId` hashed for open_commands, `_id` hashed for meter_locks, devices and invocation_counters. Every frequent
-update names the key in its filter and so goes to one shard.
+`deviceId` hashed for open_commands, `sha256` hashed for image_chunks, `_id` hashed for meter_locks, devices,
+invocation_counters and image_transfers. Every frequent update names the key in its filter and so goes to one shard.
 """
 
 from collections.abc import Mapping
@@ -18,11 +18,12 @@ from metercast.domain.words import ErrorWord
 from metercast.store.errors import StoreTooNew
 from metercast.store.mongo.types import Document
 
-REVISION = 1
+REVISION = 2
 
 META, TASKS, BUCKETS, HISTORY = "metercast", "tasks", "task_buckets", "task_device_history"
 OPEN_COMMANDS, LOCKS = "open_commands", "meter_locks"
 DEVICES, COUNTERS, KEYS = "devices", "invocation_counters", "api_keys"
+IMAGES, IMAGE_CHUNKS, TRANSFERS = "images", "image_chunks", "image_transfers"
 
 _WHOLE = ["int", "long"]
 _OBJECT_OR_NULL = ["object", "null"]
@@ -131,6 +132,12 @@ VALIDATORS: dict[str, Document] = {
         ["name", "role", "secretHash", "createdAt"],
         {"name": _type("string"), "role": _type("string"), "secretHash": _type("binData"), "createdAt": _type("date")},
     ),
+    IMAGES: _object(
+        ["name", "size", "sealed", "createdAt", "begunAt"],
+        {"name": _type("string"), "size": {"bsonType": _WHOLE, "minimum": 1}, "sealed": _type("bool")},
+    ),
+    IMAGE_CHUNKS: _object(["sha256", "size", "octets"], {"sha256": _type("string"), "octets": _type("binData")}),
+    TRANSFERS: _object(["sha256", "blocks", "total"], {"sha256": _type("string")}),
 }  # fmt: skip
 
 # A partial index holds only what its filter names, and is used by queries that name as much.
@@ -182,6 +189,8 @@ INDEXES: dict[str, list[IndexModel]] = {
         IndexModel([("taskId", ASCENDING), ("first", ASCENDING)]),
     ],
     KEYS: [IndexModel("secretHash", unique=True)],
+    IMAGES: [IndexModel("name", name="sealed_name", unique=True, partialFilterExpression={"sealed": True})],
+    IMAGE_CHUNKS: [IndexModel("sha256")],
 }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from metercast.store.mongo.counters import MongoCounters
 from metercast.store.mongo.creation import MongoCreation
 from metercast.store.mongo.database import DEFAULT_CONNECTIONS, Database, call
 from metercast.store.mongo.devices import MongoDevices
+from metercast.store.mongo.images import MongoImages
 from metercast.store.mongo.keys import MongoKeys
 from metercast.store.mongo.late import MongoLateResults
 from metercast.store.mongo.leases import MongoLeases
@@ -31,6 +32,7 @@ class MongoStore(
     MongoDevices,
     MongoCounters,
     MongoKeys,
+    MongoImages,
     MongoCopying,
 ):
     """Implements store.contract.Store. Needs MongoDB 6.0 or newer; a single server, a replica set, or a sharded

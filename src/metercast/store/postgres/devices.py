@@ -110,6 +110,7 @@ class PostgresDevices:
             task = await connection.fetchrow(_OPEN_TASK, device_id)
             if task is not None:
                 raise Conflict(f"device {device_id!r} is in task {task[0]}, which is not done with it")
+            await connection.execute("DELETE FROM image_transfers WHERE device_id = $1", device_id)
 
         await self.database.write(work, repeat=False)
 

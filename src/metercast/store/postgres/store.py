@@ -9,13 +9,21 @@ from metercast.store.postgres.copying import PostgresCopying
 from metercast.store.postgres.counters import PostgresCounters
 from metercast.store.postgres.database import Database, Limits
 from metercast.store.postgres.devices import PostgresDevices
+from metercast.store.postgres.images import PostgresImages
 from metercast.store.postgres.keys import PostgresKeys
 from metercast.store.postgres.leases import PostgresLeases
 from metercast.store.postgres.tasks import PostgresTasks
 
 
 class PostgresStore(
-    PostgresTasks, PostgresLeases, PostgresAttempts, PostgresDevices, PostgresCounters, PostgresKeys, PostgresCopying
+    PostgresTasks,
+    PostgresLeases,
+    PostgresAttempts,
+    PostgresDevices,
+    PostgresCounters,
+    PostgresKeys,
+    PostgresImages,
+    PostgresCopying,
 ):
     """Implements store.contract.Store."""
 

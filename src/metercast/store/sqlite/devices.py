@@ -103,6 +103,7 @@ class SqliteDevices:
             task = connection.execute(_OPEN_TASK, (device_id,)).fetchone()
             if task is not None:
                 raise Conflict(f"device {device_id!r} is in task {task[0]}, which is not done with it")
+            connection.execute("DELETE FROM image_transfers WHERE device_id = ?", (device_id,))
 
         await self.database.write(work)
 

@@ -11,6 +11,7 @@ from metercast.store.sqlite.creation import SqliteCreation
 from metercast.store.sqlite.database import Database
 from metercast.store.sqlite.devices import SqliteDevices
 from metercast.store.sqlite.exporting import SqliteExporting
+from metercast.store.sqlite.images import SqliteImages
 from metercast.store.sqlite.importing import SqliteImporting
 from metercast.store.sqlite.keys import SqliteKeys
 from metercast.store.sqlite.leases import SqliteLeases
@@ -31,6 +32,7 @@ class SqliteStore(
     SqliteDevices,
     SqliteCounters,
     SqliteKeys,
+    SqliteImages,
     SqliteExporting,
     SqliteImporting,
 ):

@@ -1,0 +1,1 @@
+"""Captures of TCP with DLMS in them: files, packets, streams, and what was said. No sockets, no clock."""
