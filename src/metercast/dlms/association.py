@@ -1,6 +1,6 @@
 """The client's association: APDUs and wishes in, APDUs and events out (IEC 62056-5-3; catalogue 2)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import IntEnum, auto
 from functools import lru_cache
 from typing import Final
@@ -91,6 +91,8 @@ NEXT: Final[dict[tuple[State, str], State]] = {
     (State.ASSOCIATED, "release"): State.RELEASING,
 }
 """(state, wish) -> state; a wish that is absent raises LocalProtocolError."""
+
+_ENDED: Final = frozenset({State.CLOSED, State.BROKEN})
 
 
 class ClientAssociation:
@@ -240,21 +242,16 @@ class ClientAssociation:
     def receive(self, apdu: bytes) -> Event:
         """What one whole APDU means. RemoteProtocolError where it is wrong, SecurityError where it proves nothing."""
         state = self._state
-        if state is State.CLOSED or state is State.BROKEN:
+        if state in _ENDED:
             raise LocalProtocolError(f"the association is {state.name.lower()}")
         try:
             if not apdu:
                 raise DecodeError("an empty APDU")
             if apdu[0] in _NOTIFICATION_TAGS:
                 return self._receive_notification(apdu)
-            if state is State.REQUESTING:
-                return self._receive_answer(apdu)
-            if state is State.AUTHENTICATING:
-                return self._receive_pass_4(apdu)
-            if state is State.ASSOCIATING:
-                return self._receive_aare(apdu)
-            if state is State.RELEASING:
-                return self._receive_rlre(apdu)
+            receive = _RECEIVE.get(state)
+            if receive is not None:
+                return receive(self, apdu)
             if state is State.ASSOCIATED and apdu[0] in _GENERAL:
                 return self._unasked(self._protector.unprotect(apdu))
         except DlmsError:
@@ -431,6 +428,15 @@ class ClientAssociation:
         return InitiateRequest(
             conformance=conformance, client_max_receive_pdu_size=size, dedicated_key=self._dedicated_key
         ).encode()
+
+
+_RECEIVE: Final[dict[State, Callable[[ClientAssociation, bytes], Event]]] = {
+    State.ASSOCIATING: ClientAssociation._receive_aare,
+    State.AUTHENTICATING: ClientAssociation._receive_pass_4,
+    State.REQUESTING: ClientAssociation._receive_answer,
+    State.RELEASING: ClientAssociation._receive_rlre,
+}
+"""What an APDU is taken for; in another state nobody asked for it."""
 
 
 def _cipher_of(settings: AssociationSettings, encryption_key: bytes | None) -> Cipher:

@@ -18,7 +18,7 @@ from metercast.dlms.blocks import (
 from metercast.dlms.cosem import CosemAttribute, Selection, decode_attribute, decode_selection, encode_selection
 from metercast.dlms.data import Data, decode_data, encode_data
 from metercast.dlms.errors import DecodeError
-from metercast.dlms.results import DataAccessResult
+from metercast.dlms.results import DATA_ACCESS_RESULTS, DataAccessResult
 
 GET_REQUEST: Final = 0xC0
 GET_RESPONSE: Final = 0xC4
@@ -137,7 +137,7 @@ def _decode_response(apdu: bytes) -> GetResponse:
         if choice == 0:
             raw, offset = take_octets(apdu, offset + 1)
         elif choice == 1:
-            raw, offset = DataAccessResult(apdu[offset + 1]), offset + 2
+            raw, offset = DATA_ACCESS_RESULTS[apdu[offset + 1]], offset + 2
         else:
             raise DecodeError(f"0x{choice:02X} is neither raw-data nor a result")
         response = GetResponseBlock(invoke, last, block, raw)
@@ -159,7 +159,7 @@ def decode_get_data_result(buffer: bytes, offset: int) -> tuple[Data | DataAcces
     if choice == 0:
         return decode_data(buffer, offset + 1)
     if choice == 1:
-        return DataAccessResult(buffer[offset + 1]), offset + 2
+        return DATA_ACCESS_RESULTS[buffer[offset + 1]], offset + 2
     raise DecodeError(f"0x{choice:02X} at {offset} is neither data nor a result")
 
 

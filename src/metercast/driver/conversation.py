@@ -44,7 +44,7 @@ class Conversation:
 
     __slots__ = (
         "_association", "_checkpoint", "_inbox", "_link", "_loop", "_notified", "_pace", "_supply", "_transport",
-        "_watch",
+        "_watch", "asks_for_release",
     )  # fmt: skip
 
     def __init__(
@@ -68,6 +68,7 @@ class Conversation:
         self._notified = notified
         self._loop = asyncio.get_running_loop()
         self._inbox: list[bytes] = []
+        self.asks_for_release = True
 
     @property
     def association(self) -> ClientAssociation:
@@ -140,14 +141,15 @@ class Conversation:
     async def release(self) -> None:
         """RLRQ where the association is open, the link's end, then close: best effort, in short time, without error.
 
-        What answers the RLRQ is waited for and not looked at: it can change nothing any more.
+        No RLRQ where the meter knows none (`asks_for_release`). What answers it is waited for and not looked at: it
+        can change nothing any more.
         """
         if not self.is_associated and self._link.is_closed:
             self._transport.abort()
             return
         try:
             self._watch.attach_release()
-            if self.is_associated:
+            if self.is_associated and self.asks_for_release:
                 self.send(self._association.release())
                 await self._receive()
             await self._close_link()
