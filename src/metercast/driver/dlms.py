@@ -126,7 +126,7 @@ class DlmsDriver:
 
     async def _attempt(self, session: DlmsSession, command: Command) -> Outcome:
         record = session.meter.record
-        if self._require_identity and command.type.traits.needs_identity and not record.identity.given:
+        if self._require_identity and command.traits.needs_identity and not record.identity.given:
             detail = f"{command.type.name} needs the meter's identity in its record"
             raise StepFailed(ErrorWord.IDENTITY_REQUIRED, detail)
         await session.connect(management_settings(session.meter, session.profile))
@@ -138,7 +138,7 @@ class DlmsDriver:
 
 
 def _failed(session: DlmsSession, failure: StepFailed) -> Outcome:
-    return Outcome.failed(failure.error, failure.detail[:MAX_DETAIL], session.phase, failure.result)
+    return Outcome.failed(failure.error, failure.detail[:MAX_DETAIL], session.phase, failure.result, failure.progress)
 
 
 def _gave_back(session: DlmsSession, reason: GiveBack) -> Outcome:

@@ -46,7 +46,7 @@ _LIST_ITEM = 10  # a descriptor, no selection
 
 
 class DlmsSession:
-    """Implements commands.contract.MeterSession. `phase` never goes back, whatever is tried again."""
+    """Implements commands.contract.MeterSession. `phase` never goes back, whatever is tried again, but by `settle`."""
 
     __slots__ = (
         "_challenge",
@@ -105,6 +105,15 @@ class DlmsSession:
     @property
     def progress(self) -> Any:
         return self._checkpoint.progress
+
+    @property
+    def has_changed(self) -> bool:
+        return self.phase is Phase.CHANGING
+
+    async def settle(self, progress: Any) -> None:
+        await self._checkpoint.settle(progress)
+        if self.phase is Phase.CHANGING:
+            self.phase = Phase.READING
 
     def now(self) -> datetime:
         return self._clock()
