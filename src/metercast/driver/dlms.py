@@ -66,6 +66,7 @@ class DlmsDriver:
         self._memory = memory or MeterMemory()
         self._challenge = challenge
         self._clock = clock
+        self.notified = 0
 
     async def execute(self, command: Command, meter: Meter, checkpoint: Checkpoint) -> Outcome:
         try:
@@ -93,6 +94,7 @@ class DlmsDriver:
         except Exception as error:  # a defect of ours must not end more than this session
             outcome = _defect(session, error)
         finally:
+            self.notified += session.notified
             await session.end()
         if _log.isEnabledFor(logging.DEBUG):
             said = outcome.error or outcome.how or outcome.kind
@@ -126,7 +128,7 @@ class DlmsDriver:
 
     async def _attempt(self, session: DlmsSession, command: Command) -> Outcome:
         record = session.meter.record
-        if self._require_identity and command.type.traits.needs_identity and not record.identity.given:
+        if self._require_identity and command.traits.needs_identity and not record.identity.given:
             detail = f"{command.type.name} needs the meter's identity in its record"
             raise StepFailed(ErrorWord.IDENTITY_REQUIRED, detail)
         await session.connect(management_settings(session.meter, session.profile))
@@ -138,7 +140,7 @@ class DlmsDriver:
 
 
 def _failed(session: DlmsSession, failure: StepFailed) -> Outcome:
-    return Outcome.failed(failure.error, failure.detail[:MAX_DETAIL], session.phase, failure.result)
+    return Outcome.failed(failure.error, failure.detail[:MAX_DETAIL], session.phase, failure.result, failure.progress)
 
 
 def _gave_back(session: DlmsSession, reason: GiveBack) -> Outcome:
