@@ -17,7 +17,9 @@ def own(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_list_names_each_profile_and_whom_it_extends(own: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+def test_list_names_each_profile_and_whom_it_extends(
+    own: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
     monkeypatch.setenv("METERCAST_PROFILES_DIR", str(own))
     listed = {each["name"]: each for each in json.loads(answers(capsys, "profiles", "list", "--json"))["profiles"]}
     assert listed["acme"] == {

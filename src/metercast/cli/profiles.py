@@ -28,7 +28,7 @@ def _directory_option(command: _Command) -> _Command:
 
 @click.group()
 def profiles() -> None:
-    """Meter profiles: what differs per model."""
+    """List, show and check meter profiles: what differs per model."""
 
 
 @profiles.command("list")
