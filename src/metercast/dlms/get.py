@@ -1,6 +1,7 @@
 """GET: requests and responses of every form (catalogue 1.16)."""
 
 import struct
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -16,7 +17,7 @@ from metercast.dlms.blocks import (
     encode_block_head,
 )
 from metercast.dlms.cosem import CosemAttribute, Selection, decode_attribute, decode_selection, encode_selection
-from metercast.dlms.data import Data, decode_data, encode_data
+from metercast.dlms.data import Data, decode_data, decode_whole, encode_data
 from metercast.dlms.errors import DecodeError
 from metercast.dlms.results import DATA_ACCESS_RESULTS, DataAccessResult
 
@@ -115,6 +116,17 @@ def _decode_request(apdu: bytes) -> GetRequest:
     return request
 
 
+# Octets of an answer that is worth remembering: tables, not numbers, and not what fills a PDU.
+_SHORT: Final = 24
+_LONG: Final = 512
+
+
+@lru_cache(maxsize=256)
+def _decode_shared(octets: bytes) -> Data:
+    """Decoded once where many meters give the same, as they do with a fleet's calendar. Nobody changes a Data."""
+    return decode_whole(octets)
+
+
 def decode_get_response(apdu: bytes) -> GetResponse:
     try:
         return _decode_response(apdu)
@@ -128,6 +140,8 @@ def _decode_response(apdu: bytes) -> GetResponse:
     form, invoke = apdu[1], apdu[2]
     response: GetResponse
     if form == 1:
+        if _SHORT < len(apdu) <= _LONG and apdu[3] == 0:
+            return GetResponseNormal(invoke, _decode_shared(apdu[4:]))
         result, offset = decode_get_data_result(apdu, 3)
         response = GetResponseNormal(invoke, result)
     elif form == 2:

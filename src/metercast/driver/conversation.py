@@ -1,12 +1,14 @@
 """One association over one transport: APDUs go out, events come back, and what goes wrong is a failed step."""
 
 import asyncio
+from collections.abc import Callable
 
 from metercast.commands.contract import StepFailed
 from metercast.dlms.association import ClientAssociation, State
 from metercast.dlms.errors import DlmsError
-from metercast.dlms.events import Associated, Event, Ignored, Rejected, Send, ServiceError
+from metercast.dlms.events import Associated, Event, Ignored, Notified, Rejected, Send, ServiceError
 from metercast.dlms.link import Link
+from metercast.dlms.notification import Notification
 from metercast.dlms.service_error import ExceptionResponse
 from metercast.domain.words import ErrorWord
 from metercast.driver.contract import Checkpoint
@@ -19,7 +21,7 @@ from metercast.driver.watch import Watch
 from metercast.driver.words import exception_word, rejection_text, rejection_word, service_error_word
 
 MAX_IGNORED = 100
-_NOT_THE_END = (Send, Ignored, ExceptionResponse, ServiceError)
+_NOT_THE_END = (Send, Ignored, Notified, ExceptionResponse, ServiceError)
 
 
 class ServiceRefused(StepFailed):
@@ -35,11 +37,14 @@ class ExceptionAnswer(ServiceRefused):
 
 
 class Conversation:
-    """Every method raises StepFailed; what the checkpoint raises comes through."""
+    """Every method raises StepFailed; what the checkpoint raises comes through.
+
+    `notified` is told what the meter sends by itself between its answers.
+    """
 
     __slots__ = (
-        "_association", "_checkpoint", "_inbox", "_link", "_loop", "_pace", "_supply", "_transport", "_watch",
-        "asks_for_release",
+        "_association", "_checkpoint", "_inbox", "_link", "_loop", "_notified", "_pace", "_supply", "_transport",
+        "_watch", "asks_for_release",
     )  # fmt: skip
 
     def __init__(
@@ -51,6 +56,7 @@ class Conversation:
         checkpoint: Checkpoint,
         supply: CounterSupply | None,
         pace: Pace | None = None,
+        notified: Callable[[Notification], None] = lambda notification: None,
     ) -> None:
         self._transport = transport
         self._link = link
@@ -59,6 +65,7 @@ class Conversation:
         self._checkpoint = checkpoint
         self._supply = supply
         self._pace = pace
+        self._notified = notified
         self._loop = asyncio.get_running_loop()
         self._inbox: list[bytes] = []
         self.asks_for_release = True
@@ -107,7 +114,10 @@ class Conversation:
                     self.send(event.apdu)
                     if self.needs_counters:
                         await self.prepare()
-                elif isinstance(event, Ignored):
+                elif isinstance(event, (Ignored, Notified)):
+                    if isinstance(event, Notified):
+                        self._notified(event.notification)
+                    self._listen()
                     ignored += 1
                     if ignored > MAX_IGNORED:
                         raise StepFailed(ErrorWord.INVALID_RESPONSE, f"{what}: {ignored} answers to nothing")
@@ -183,6 +193,11 @@ class Conversation:
             outgoing = link.take_outgoing() or link.poll()
         if outgoing:
             self._write(outgoing)
+
+    def _listen(self) -> None:
+        """The meter has more to say: lets it, where the link's turn is ours."""
+        if not self._inbox and (octets := self._link.listen()):
+            self._write(octets)
 
     def _write(self, octets: bytes) -> None:
         """The only way to the meter. Without the lease nothing goes out: no repetition, no end of the link."""

@@ -66,6 +66,7 @@ class DlmsDriver:
         self._memory = memory or MeterMemory()
         self._challenge = challenge
         self._clock = clock
+        self.notified = 0
 
     async def execute(self, command: Command, meter: Meter, checkpoint: Checkpoint) -> Outcome:
         try:
@@ -93,6 +94,7 @@ class DlmsDriver:
         except Exception as error:  # a defect of ours must not end more than this session
             outcome = _defect(session, error)
         finally:
+            self.notified += session.notified
             await session.end()
         if _log.isEnabledFor(logging.DEBUG):
             said = outcome.error or outcome.how or outcome.kind

@@ -1,5 +1,6 @@
 """One session with one meter, as commands see it: what they read and change, and how far it came."""
 
+import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
@@ -10,6 +11,7 @@ from metercast.dlms.cosem import CosemAttribute, CosemMethod, Selection
 from metercast.dlms.data import Data
 from metercast.dlms.errors import DlmsError
 from metercast.dlms.events import ActionResult, Associated, GetListResult, GetResult, SetResult
+from metercast.dlms.notification import EventNotification, Notification
 from metercast.dlms.protection import NO_COUNTERS
 from metercast.dlms.results import ActionResultCode
 from metercast.dlms.settings import AssociationSettings
@@ -29,6 +31,8 @@ from metercast.driver.watch import Watch
 from metercast.driver.words import result_word
 from metercast.profiles.model import Profile
 
+_log = logging.getLogger(__name__)
+
 # A meter that finds our counter behind its own may drop what we send, or call it unreadable or a wrong proof.
 _COUNTER_SUSPECTS = frozenset(
     {
@@ -46,7 +50,10 @@ _LIST_ITEM = 10  # a descriptor, no selection
 
 
 class DlmsSession:
-    """Implements commands.contract.MeterSession. `phase` never goes back, whatever is tried again, but by `settle`."""
+    """Implements commands.contract.MeterSession. `phase` never goes back, whatever is tried again, but by `settle`.
+
+    `notified` counts what the meter sent without being asked.
+    """
 
     __slots__ = (
         "_challenge",
@@ -63,6 +70,7 @@ class DlmsSession:
         "_watch",
         "associated",
         "meter",
+        "notified",
         "phase",
         "profile",
     )
@@ -83,6 +91,7 @@ class DlmsSession:
         self.profile = profile
         self.phase = Phase.BEFORE_ASSOCIATION
         self.associated: Associated | None = None
+        self.notified = 0
         self._checkpoint = checkpoint
         self._connector = connector
         self._counters = counters
@@ -334,7 +343,9 @@ class DlmsSession:
             raise connect_failure(error, where) from error
         self._transport = transport
         self._watch.attach(transport)
-        conversation = Conversation(transport, link, association, self._watch, self._checkpoint, supply, pace)
+        conversation = Conversation(
+            transport, link, association, self._watch, self._checkpoint, supply, pace, self._notify
+        )
         conversation.asks_for_release = self.profile.association.release
         try:
             await conversation.open()
@@ -342,6 +353,15 @@ class DlmsSession:
             conversation.abort()
             raise
         return conversation
+
+    def _notify(self, notification: Notification) -> None:
+        """Counted and logged; what it tells is not a command's result, and stays out of the log."""
+        self.notified += 1
+        if isinstance(notification, EventNotification):
+            what = f"event-notification of {notification.attribute}"
+        else:
+            what = f"data-notification {notification.invoke & 0xFF_FFFF}"
+        _log.info("%s: %s in the middle of a session", self.meter.device_id, what)
 
     async def _previous_gone(self) -> None:
         """A meter must never see two connections of ours: the next one waits until the last is closed."""
