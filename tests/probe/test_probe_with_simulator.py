@@ -12,8 +12,9 @@ from metercast.domain.outcome import How
 from metercast.driver.credentials import management_settings
 from metercast.probe.report import Report
 from metercast.probe.settings import Credentials
-from metercast.profiles.collection import load_one
+from metercast.profiles.collection import BUILT_IN, load_one
 from metercast.profiles.files import parse_text
+from metercast.profiles.model import GENERIC
 from metercast.simulator.faults import DropConnection, NeverAnswer, RejectAssociation, StaleCounter
 from metercast.simulator.log import AssociationAnswered, SessionOpened
 from metercast.simulator.population import Population
@@ -33,7 +34,7 @@ def with_spec(fleet: Population, **changes: Any) -> Population:
 
 def credentials(simulator: Simulator) -> Credentials:
     (document,) = simulator.device_records()
-    return Credentials(settings=management_settings(meter_of(document)))
+    return Credentials(settings=management_settings(meter_of(document), BUILT_IN.get(GENERIC)))
 
 
 async def drives(simulator: Simulator, report: Report) -> None:

@@ -52,11 +52,13 @@ def _credentials(path: Path, association: dict[str, Any], counter: int | None) -
     from metercast.engine.decoding import convert
     from metercast.engine.meters import MeterRequest, shows_no_secret
     from metercast.probe.settings import Credentials
+    from metercast.profiles.collection import BUILT_IN
+    from metercast.profiles.model import GENERIC
 
     document = {"connection": {"host": "probe"}, "associations": {"management": association}}
     try:
         request = convert(document, MeterRequest, "", shows_no_secret)
-        settings = management_settings(Meter("probe", request.record, request.secrets({})))
+        settings = management_settings(Meter("probe", request.record, request.secrets({})), BUILT_IN.get(GENERIC))
         settings.check()
     except Problem as problem:
         raise CommandFailed(f"{path}: {problem.detail}") from None

@@ -27,6 +27,8 @@ from metercast.probe.line import Line, connect
 from metercast.probe.reading import Reading
 from metercast.probe.report import AssociationFacts, IdentityFacts, LineFacts, Report, SecurityFacts
 from metercast.probe.settings import Credentials, ProbeSettings
+from metercast.profiles.collection import BUILT_IN
+from metercast.profiles.model import GENERIC
 
 MAX_COUNTER: Final = 0xFFFFFFFF
 _COUNTERS_OF_A_PROBE: Final = 10_000
@@ -217,7 +219,7 @@ class Probe:
     async def _line(self, settings: AssociationSettings) -> Line:
         """A connection of its own, after the pause."""
         await asyncio.sleep(self._settings.delay)
-        link, _ = link_to(self._connection, settings)
+        link, _ = link_to(self._connection, settings, BUILT_IN.get(GENERIC).delays)
         transport = await connect(self._connector, self._connection, self._settings.timeout)
         return Line(transport, link, self._settings.timeout)
 
