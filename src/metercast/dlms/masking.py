@@ -49,15 +49,26 @@ class SecretWatch:
         """The names of the fields of a decoded service that hold a secret."""
         if isinstance(service, get.GetRequestNormal | get.GetRequestList):
             self._note(self._read, service.invoke, _targets(service))
-        elif isinstance(service, get.GetResponseNormal | get.GetResponseBlock):
-            return frozenset({"result"}) if service.invoke & _INVOKE_ID in self._read else _NONE
-        elif isinstance(service, get.GetResponseList):
-            return frozenset({"results"}) if service.invoke & _INVOKE_ID in self._read else _NONE
+        elif isinstance(service, get.GetResponseNormal | get.GetResponseBlock | get.GetResponseList):
+            return self._answered(service)
         elif isinstance(service, set_service.SetRequestBlock | action.ActionRequestBlock):
             return frozenset({"block"}) if service.invoke & _INVOKE_ID in self._written else _NONE
         elif isinstance(service, _WRITES) and self._note(self._written, service.invoke, _targets(service)):
             return _CONTENTS & frozenset(service.__struct_fields__)
         return _NONE
+
+    @property
+    def awaits_secret(self) -> bool:
+        """A secret was asked for, and the answer is not yet whole."""
+        return bool(self._read)
+
+    def _answered(self, service: get.GetResponse) -> frozenset[str]:
+        invoke = service.invoke & _INVOKE_ID
+        if invoke not in self._read:
+            return _NONE
+        if not isinstance(service, get.GetResponseBlock) or service.last:
+            self._read.discard(invoke)
+        return frozenset({"results" if isinstance(service, get.GetResponseList) else "result"})
 
     @staticmethod
     def _note(invokes: set[int], invoke: int, targets: Iterable[CosemAttribute | CosemMethod]) -> bool:

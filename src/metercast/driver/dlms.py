@@ -19,6 +19,7 @@ from metercast.driver.memory import MeterMemory
 from metercast.driver.resync import resynchronise
 from metercast.driver.session import DlmsSession
 from metercast.driver.timeouts import Timeouts
+from metercast.driver.tracing import Tracer
 from metercast.driver.transport import Connector
 from metercast.driver.watch import Watchdog
 from metercast.profiles.collection import BUILT_IN, Profiles
@@ -55,6 +56,7 @@ class DlmsDriver:
         require_identity: bool = True,
         profiles: Profiles = BUILT_IN,
         memory: MeterMemory | None = None,
+        tracer: Tracer | None = None,
         challenge: Callable[[], bytes] = _challenge,
         clock: Callable[[], datetime] = _now,
     ) -> None:
@@ -64,6 +66,7 @@ class DlmsDriver:
         self._require_identity = require_identity
         self._profiles = profiles
         self._memory = memory or MeterMemory()
+        self._tracer = tracer
         self._challenge = challenge
         self._clock = clock
         self.notified = 0
@@ -86,6 +89,9 @@ class DlmsDriver:
             profile,
             self._memory,
         )
+        if self._tracer is not None:
+            session.trace = self._tracer.begin(command, meter, checkpoint)
+        outcome: Outcome | None = None
         try:
             outcome = await self._run(session, command)
         except GiveBack as reason:
@@ -96,6 +102,8 @@ class DlmsDriver:
         finally:
             self.notified += session.notified
             await session.end()
+            if session.trace is not None:
+                session.trace.end("given up" if outcome is None else _told(outcome))
         if _log.isEnabledFor(logging.DEBUG):
             said = outcome.error or outcome.how or outcome.kind
             _log.debug("%s %s: %s after %s", meter.device_id, command.type.name, said, session.phase.name)
@@ -137,6 +145,12 @@ class DlmsDriver:
         outcome = await command.type.perform(session, command.parameters)
         await session.release()
         return outcome
+
+
+def _told(outcome: Outcome) -> str:
+    """For a trace; the result is not in it."""
+    said = outcome.error or outcome.how or outcome.kind
+    return f"the session ended: {said}" + (f": {outcome.detail}" if outcome.detail else "")
 
 
 def _failed(session: DlmsSession, failure: StepFailed) -> Outcome:

@@ -26,6 +26,7 @@ from metercast.driver.failures import ASSOCIATE, WAIT, Step, connect_failure, fa
 from metercast.driver.links import link_to
 from metercast.driver.memory import MeterMemory
 from metercast.driver.supply import CounterSupply
+from metercast.driver.tracing import SessionTracer
 from metercast.driver.transport import Connector, Transport
 from metercast.driver.watch import Watch
 from metercast.driver.words import result_word
@@ -73,6 +74,7 @@ class DlmsSession:
         "notified",
         "phase",
         "profile",
+        "trace",
     )
 
     def __init__(
@@ -92,6 +94,7 @@ class DlmsSession:
         self.phase = Phase.BEFORE_ASSOCIATION
         self.associated: Associated | None = None
         self.notified = 0
+        self.trace: SessionTracer | None = None
         self._checkpoint = checkpoint
         self._connector = connector
         self._counters = counters
@@ -341,6 +344,9 @@ class DlmsSession:
             transport = await self._watch.connecting(self._connector.connect(self.meter))
         except (OSError, ValueError) as error:
             raise connect_failure(error, where) from error
+        if self.trace is not None:
+            twin, _ = link_to(connection, settings, self.profile.delays)
+            transport, link = self.trace.listen(transport, link, twin, settings)
         self._transport = transport
         self._watch.attach(transport)
         conversation = Conversation(
