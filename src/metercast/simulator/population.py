@@ -9,6 +9,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Literal
 
+from metercast.simulator.dialect import USUAL, Dialect
 from metercast.simulator.faults import FaultRule
 from metercast.simulator.spec import (
     DEFAULT_CONFORMANCE,
@@ -64,13 +65,15 @@ class Population:
         clock_offset: float | None = None,
         first_number: int = 1,
         hdlc: HdlcSpec | None = None,
+        dialect: Dialect = USUAL,
     ) -> "Population":
         """`count` meters, named meter-0001 and so on.
 
         Ports go up from `base_port` (0: the system chooses each); with `own_addresses` each meter has a loopback
         address of its own and the port is the same. The last `gateway` meters stand behind one gateway.
         `protection` overrides what the security implies (both for HLS, none otherwise). `clock_offset` None
-        gives each clock an error of its own, below a minute.
+        gives each clock an error of its own, below a minute. `dialect` is what they all do
+        otherwise than the usual meter.
         """
         if not 0 <= gateway <= count <= MAX_METERS:
             raise ValueError(f"{count} meters, {gateway} behind a gateway: at most {MAX_METERS}, the gateway's within")
@@ -102,6 +105,7 @@ class Population:
                     conformance=DEFAULT_CONFORMANCE | (MULTIPLE_REFERENCES if multiple_references else 0),
                     clock_offset=offset,
                     hdlc=hdlc,
+                    dialect=dialect,
                 )
             )
         gateways: tuple[GatewaySpec, ...] = ()

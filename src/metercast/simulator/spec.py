@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from metercast.simulator.dialect import USUAL, USUAL_MANAGEMENT_CLIENT, Dialect
 from metercast.simulator.faults import NO_FAULTS, Faults
 
 Authentication = Literal["none", "lls", "hls-md5", "hls-sha1", "hls-gmac", "hls-sha256"]
@@ -10,7 +11,7 @@ Protection = Literal["none", "authenticated", "encrypted", "both"]
 AUTHENTICATIONS: tuple[Authentication, ...] = get_args(Authentication)
 MIXED: tuple[Authentication, ...] = ("none", "lls", "hls-gmac")
 
-MANAGEMENT_CLIENT = 1
+MANAGEMENT_CLIENT = USUAL_MANAGEMENT_CLIENT
 PUBLIC_CLIENT = 16
 
 # Priority, block transfer with get, set and action; get, set, action, selective access (catalogue 2.3).
@@ -69,6 +70,7 @@ class MeterSpec:
     clock_offset: float = 0.0
     clock_drift: float = 0.0
     past_activation: Literal["at-once", "never"] = "at-once"
+    dialect: Dialect = USUAL
     faults: Faults = NO_FAULTS
 
     @property
@@ -91,7 +93,7 @@ class MeterSpec:
         if self.gateway is not None:
             connection["channel"] = self.gateway
         management: dict[str, Any] = {
-            "clientSap": MANAGEMENT_CLIENT,
+            "clientSap": self.dialect.management_client,
             "authentication": self.authentication,
             "protection": self.protection,
         }
@@ -115,7 +117,7 @@ class MeterSpec:
             "deviceId": self.meter_id,
             "connection": connection,
             "serverSap": self.server_sap,
-            "profile": "generic",
+            "profile": self.dialect.profile,
             "timeZone": self.time_zone,
             "associations": {"management": management, "public": {"clientSap": PUBLIC_CLIENT}},
             "identity": identity,
