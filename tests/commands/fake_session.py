@@ -1,10 +1,10 @@
 """A MeterSession with objects instead of a meter, and a script of what goes wrong."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from metercast.commands.contract import SelectionUnavailable, StepFailed
+from metercast.commands.contract import MeterRefused, SelectionUnavailable, StepFailed
 from metercast.commands.registry import command_type, parse_parameters
 from metercast.dlms.action import ActionRequestNormal
 from metercast.dlms.cosem import CosemAttribute, CosemMethod, Selection
@@ -64,6 +64,16 @@ class FakeSession:
         value = self.value_of(attribute) if selection is None else self.selected(attribute, selection)
         self._travel()
         return value
+
+    async def get_list(self, attributes: Sequence[CosemAttribute]) -> list[Data | MeterRefused]:
+        """Read one by one: a meter without lists."""
+        results: list[Data | MeterRefused] = []
+        for attribute in attributes:
+            try:
+                results.append(await self.get(attribute))
+            except MeterRefused as refused:
+                results.append(refused)
+        return results
 
     async def set(self, attribute: CosemAttribute, value: Data | Callable[[], Data]) -> None:
         value = value() if callable(value) else value

@@ -30,6 +30,7 @@ def test_all_command_types() -> None:
         "RECONNECT",
         "SET",
         "SET_LIMITER",
+        "SET_PUSH_SETUP",
         "SET_SPECIAL_DAYS",
         "SET_TIME",
         "SET_TOU",

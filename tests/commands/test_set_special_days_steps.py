@@ -6,7 +6,8 @@ import pytest
 from tests.commands.fake_session import FakeSession, attribute, run
 
 from metercast.commands.contract import StepFailed
-from metercast.commands.set_special_days import Entry, parse_date
+from metercast.commands.date_text import parse_date
+from metercast.commands.set_special_days import Entry
 from metercast.dlms.data import Data
 from metercast.domain.outcome import How
 from metercast.domain.problem import InvalidField

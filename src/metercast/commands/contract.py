@@ -1,6 +1,6 @@
 """What a command type is, and what it may ask of the session that it runs in."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
@@ -73,6 +73,13 @@ class MeterSession(Protocol):
 
         Raises MeterRefused where the meter answers with a data-access-result, and SelectionUnavailable, before
         anything is sent, where the association has no selective access.
+        """
+        ...
+
+    async def get_list(self, attributes: Sequence[CosemAttribute]) -> list[Data | MeterRefused]:
+        """The values of several attributes, in as few round trips as the association allows.
+
+        Each attribute has its own result, in the order asked for: its value, or the refusal that `get` would raise.
         """
         ...
 

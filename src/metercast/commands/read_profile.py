@@ -28,8 +28,8 @@ from metercast.commands.profile_object import (
     decode_columns,
     unpacked_rows,
 )
-from metercast.commands.scaler_unit import ScalerUnit, exact, read_scaler_unit, scaler_unit_of
-from metercast.commands.steps import read
+from metercast.commands.scaler_unit import ScalerUnit, decode_scaler_unit, exact, scaler_unit_of
+from metercast.commands.steps import decoded, read_all
 from metercast.commands.units import unit_name
 from metercast.dlms.cosem import CosemAttribute, Selection
 from metercast.dlms.data import Data, Tag
@@ -155,8 +155,10 @@ async def perform_events(session: MeterSession, parameters: ReadEvents) -> Outco
 
 async def _perform(session: MeterSession, obis: str, wanted: Wanted) -> Outcome:
     profile = ProfileObject(LogicalName.parse(obis))
-    captured = await read(session, profile.attribute(CAPTURE_OBJECTS), decode_columns)
-    period = await read(session, profile.attribute(CAPTURE_PERIOD), Data.number)
+    attributes = [profile.attribute(CAPTURE_OBJECTS), profile.attribute(CAPTURE_PERIOD)]
+    objects, seconds = await read_all(session, attributes)
+    captured = decoded(objects, decode_columns, attributes[0])
+    period = decoded(seconds, Data.number, attributes[1])
     columns = await _columns(session, captured)
     reader = _Reader(session, profile, columns, period)
     rows: list[list[Any]] = []
@@ -170,17 +172,12 @@ async def _perform(session: MeterSession, obis: str, wanted: Wanted) -> Outcome:
 
 async def _columns(session: MeterSession, captured: list[CaptureObject]) -> list[Column]:
     """With scaler and unit where the column is of a register; without where the meter does not tell them."""
-    scales: dict[CosemAttribute, ScalerUnit | None] = {}
-    columns = []
-    for each in captured:
-        holder = scaler_unit_of(each.attribute)
-        if holder is not None and holder not in scales:
-            try:
-                scales[holder] = await read_scaler_unit(session, holder)
-            except MeterRefused:
-                scales[holder] = None
-        columns.append(Column(each, None if holder is None else scales[holder]))
-    return columns
+    holders = [scaler_unit_of(each.attribute) for each in captured]
+    wanted = list(dict.fromkeys(holder for holder in holders if holder is not None))
+    scales: dict[CosemAttribute | None, ScalerUnit | None] = {None: None}
+    for holder, told in zip(wanted, await session.get_list(wanted) if wanted else [], strict=True):
+        scales[holder] = None if isinstance(told, MeterRefused) else decoded(told, decode_scaler_unit, holder)
+    return [Column(each, scales[holder]) for each, holder in zip(captured, holders, strict=True)]
 
 
 class _Reader:

@@ -10,7 +10,7 @@ import msgspec
 
 from metercast.commands.contract import CommandType, MeterRefused, MeterSession, StepFailed
 from metercast.commands.parameters import ROOT, Obis, logical_name
-from metercast.commands.steps import poll, read
+from metercast.commands.steps import decoded, poll
 from metercast.dlms.cosem import CosemAttribute, CosemMethod
 from metercast.dlms.data import Data
 from metercast.dlms.logical_name import LogicalName
@@ -57,20 +57,27 @@ class RelayObject(NamedTuple):
         return CosemAttribute(CLASS_ID, self.logical_name, index)
 
     async def read(self, session: MeterSession) -> RelayState:
-        control = await read(session, self.attribute(CONTROL_STATE), Data.number)
-        mode = await read(session, self.attribute(CONTROL_MODE), Data.number)
-        return RelayState(control, mode, await self._read_output(session))
+        control, mode, output = await self._read(session, CONTROL_STATE, CONTROL_MODE, OUTPUT_STATE)
+        return RelayState(self._number(control, CONTROL_STATE), self._number(mode, CONTROL_MODE), self._truth(output))
 
     async def read_again(self, session: MeterSession, before: RelayState) -> RelayState:
         """State and output anew; the mode does not change by switching."""
-        control = await read(session, self.attribute(CONTROL_STATE), Data.number)
-        return RelayState(control, before.control_mode, await self._read_output(session))
+        control, output = await self._read(session, CONTROL_STATE, OUTPUT_STATE)
+        return RelayState(self._number(control, CONTROL_STATE), before.control_mode, self._truth(output))
 
-    async def _read_output(self, session: MeterSession) -> bool | None:
-        try:
-            return await read(session, self.attribute(OUTPUT_STATE), Data.truth)
-        except MeterRefused:  # some meters show the control state only
+    async def _read(self, session: MeterSession, *indexes: int) -> list[Data | MeterRefused]:
+        return await session.get_list([self.attribute(index) for index in indexes])
+
+    def _number(self, result: Data | MeterRefused, index: int) -> int:
+        if isinstance(result, MeterRefused):
+            raise result
+        return decoded(result, Data.number, self.attribute(index))
+
+    def _truth(self, result: Data | MeterRefused) -> bool | None:
+        """None where the output is refused: some meters show the control state only."""
+        if isinstance(result, MeterRefused):
             return None
+        return decoded(result, Data.truth, self.attribute(OUTPUT_STATE))
 
     async def switch(self, session: MeterSession, method: int) -> None:
         await session.action(CosemMethod(CLASS_ID, self.logical_name, method), Data.integer(0))

@@ -3,18 +3,18 @@
 It takes effect at once: there is no passive table. What stands there already is not written again.
 """
 
-import re
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 
 import msgspec
 
 from metercast.commands.contract import CommandType, MeterSession, StepFailed
+from metercast.commands.date_text import parse_date
 from metercast.commands.parameters import ROOT, Obis, logical_name, require
 from metercast.commands.steps import read
 from metercast.dlms.cosem import CosemAttribute, CosemMethod
 from metercast.dlms.data import Data
-from metercast.dlms.datetimes import ANY, ANY_YEAR, LAST_DAY, SECOND_LAST_DAY, CosemDate
+from metercast.dlms.datetimes import CosemDate
 from metercast.dlms.errors import DecodeError, EncodeError
 from metercast.dlms.logical_name import LogicalName
 from metercast.domain.command import CommandTraits, ConflictGroup
@@ -27,8 +27,6 @@ CLASS_ID: Final = 11
 DEFAULT_OBIS: Final = "0.0.11.0.0.255"
 ENTRIES = 2
 INSERT, DELETE = 1, 2
-_DATE: Final = re.compile(r"(?P<year>\*|[0-9]{4})-(?P<month>\*|[0-9]{2})-(?P<day>\*|last|second-last|[0-9]{2})")
-_DAYS: Final = {"*": ANY, "last": LAST_DAY, "second-last": SECOND_LAST_DAY}
 
 Index = Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)]
 
@@ -75,21 +73,6 @@ class Entry(NamedTuple):
 
 
 Table = dict[int, Entry]
-
-
-def parse_date(text: str) -> CosemDate:
-    """EncodeError where it is no date."""
-    match = _DATE.fullmatch(text)
-    if match is None:
-        raise EncodeError("no date; write it as 2026-12-25, *-12-25 or *-05-last")
-    year = ANY_YEAR if match["year"] == "*" else int(match["year"])
-    month = ANY if match["month"] == "*" else int(match["month"])
-    day = _DAYS[match["day"]] if match["day"] in _DAYS else int(match["day"])
-    if day == 0:
-        raise EncodeError("no day 0")
-    date = CosemDate(year, month, day)
-    date.check()
-    return date
 
 
 def check(parameters: SetSpecialDays, now: datetime) -> None:

@@ -1,6 +1,6 @@
 """What the steps of several commands share: decoding an answer, and waiting for a meter to become as wanted."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from metercast.commands.contract import MeterRefused, MeterSession, StepFailed
@@ -18,6 +18,16 @@ POLLS = 5
 async def read(session: MeterSession, attribute: CosemAttribute, decode: Callable[[Data], T]) -> T:
     """The attribute's decoded value; StepFailed(InvalidResponse) where it is not what its class says."""
     return decoded(await session.get(attribute), decode, attribute)
+
+
+async def read_all(session: MeterSession, attributes: Sequence[CosemAttribute]) -> list[Data]:
+    """The values of all the attributes; MeterRefused where one of them is refused."""
+    values = []
+    for result in await session.get_list(attributes):
+        if isinstance(result, MeterRefused):
+            raise result
+        values.append(result)
+    return values
 
 
 def decoded(data: Data, decode: Callable[[Data], T], what: CosemAttribute) -> T:

@@ -1,5 +1,6 @@
 """The client's association: APDUs and wishes in, APDUs and events out (IEC 62056-5-3; catalogue 2)."""
 
+from collections.abc import Sequence
 from enum import IntEnum, auto
 from functools import lru_cache
 from typing import Final
@@ -16,6 +17,7 @@ from metercast.dlms.acse import (
     decode_aare,
     decode_rlre,
 )
+from metercast.dlms.blocks import SelectedAttribute
 from metercast.dlms.ciphering import Cipher
 from metercast.dlms.conformance import Conformance
 from metercast.dlms.cosem import CosemAttribute, CosemMethod, Selection
@@ -41,6 +43,7 @@ from metercast.dlms.events import (
 from metercast.dlms.general_protection import GENERAL_DED, GENERAL_GLO
 from metercast.dlms.hls_exchange import HlsExchange
 from metercast.dlms.initiate import InitiateRequest, InitiateResponse, decode_initiate_response
+from metercast.dlms.list_transfers import ActionListTransfer, GetListTransfer, ListTransfer, SetListTransfer
 from metercast.dlms.protection import NO_COUNTERS, Counters, Protector
 from metercast.dlms.service_error import (
     CONFIRMED_SERVICE_ERROR,
@@ -57,6 +60,7 @@ _GET = Conformance.GET.value
 _SET = Conformance.SET.value
 _ACTION = Conformance.ACTION.value
 _SELECTIVE_ACCESS = Conformance.SELECTIVE_ACCESS.value
+_MULTIPLE_REFERENCES = Conformance.MULTIPLE_REFERENCES.value
 _GENERAL_PROTECTION = Conformance.GENERAL_PROTECTION.value
 _ANSWERS = frozenset({0xC4, 0xC5, 0xC7})
 _ERRORS = frozenset({EXCEPTION_RESPONSE, CONFIRMED_SERVICE_ERROR})
@@ -113,7 +117,7 @@ class ClientAssociation:
             self._hls = HlsExchange(settings, challenge, self._protector)
         self._state = State.IDLE
         self._invoke = 0
-        self._transfer: Transfer | None = None
+        self._transfer: Transfer | ListTransfer | None = None
         self._associated: Associated | None = None
         self._conformance = 0
         self._limit: int | None = None
@@ -126,6 +130,16 @@ class ClientAssociation:
     def has_selective_access(self) -> bool:
         """It was negotiated: GET and SET take a selection."""
         return bool(self._conformance & _SELECTIVE_ACCESS)
+
+    @property
+    def has_lists(self) -> bool:
+        """Multiple references were negotiated: GET, SET and ACTION take a list."""
+        return bool(self._conformance & _MULTIPLE_REFERENCES)
+
+    @property
+    def request_limit(self) -> int | None:
+        """The largest plain request in octets that the server takes in one APDU; None without limit."""
+        return self._limit
 
     @property
     def last_received_counter(self) -> int | None:
@@ -177,6 +191,34 @@ class ClientAssociation:
         self._demand(_ACTION, "ACTION")
         transfer = ActionTransfer(
             self._next_invoke(), method, parameter, self._limit, self._conformance, self._settings.response_limit
+        )
+        return self._begin(transfer, state)
+
+    def get_list(self, items: Sequence[SelectedAttribute]) -> bytes:
+        """The get-request with list. NotNegotiated where lists, or a selection in it, are not, or it does not fit."""
+        state = self._follow("get")
+        self._demand(_GET, "GET")
+        self._demand(_MULTIPLE_REFERENCES, "lists")
+        if any(selection is not None for _, selection in items):
+            self._demand(_SELECTIVE_ACCESS, "selective access")
+        return self._begin(
+            GetListTransfer(self._next_invoke(), items, self._limit, self._settings.response_limit), state
+        )
+
+    def set_list(self, items: Sequence[tuple[CosemAttribute, Data]]) -> bytes:
+        """The set-request with list, in blocks where it is too long and the server takes blocks; else NotNegotiated."""
+        state = self._follow("set")
+        self._demand(_SET, "SET")
+        self._demand(_MULTIPLE_REFERENCES, "lists")
+        return self._begin(SetListTransfer(self._next_invoke(), items, self._limit, self._conformance), state)
+
+    def action_list(self, items: Sequence[tuple[CosemMethod, Data | None]]) -> bytes:
+        """The action-request with list, in blocks like `set_list`; else NotNegotiated."""
+        state = self._follow("action")
+        self._demand(_ACTION, "ACTION")
+        self._demand(_MULTIPLE_REFERENCES, "lists")
+        transfer = ActionListTransfer(
+            self._next_invoke(), items, self._limit, self._conformance, self._settings.response_limit
         )
         return self._begin(transfer, state)
 
@@ -328,7 +370,7 @@ class ClientAssociation:
         if not self._conformance & bit:
             raise NotNegotiated(f"the server does not offer {service}")
 
-    def _begin(self, transfer: Transfer, state: State) -> bytes:
+    def _begin(self, transfer: Transfer | ListTransfer, state: State) -> bytes:
         apdu = self._protector.protect(transfer.first)
         self._transfer = transfer
         self._state = state

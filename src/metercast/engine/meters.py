@@ -39,7 +39,7 @@ Password = Annotated[str, msgspec.Meta(description=f"Text, or hex: and octets. {
 Key = Annotated[str, msgspec.Meta(description=f"32 hex digits, or 64 with security suite 2. {_HOW}")]
 SigningKey = Annotated[str, msgspec.Meta(description=f"Hex of the number, or PEM. {_HOW}")]
 
-_SHOWN_OF_ASSOCIATIONS = frozenset(Association.__struct_encode_fields__)
+_SHOWN_OF_ASSOCIATIONS = frozenset(Association.__struct_encode_fields__) - {"serverPublicKey"}
 
 
 class AssociationRequest(Association, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):

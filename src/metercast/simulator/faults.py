@@ -139,6 +139,12 @@ class LoseActionAnswer(Fault, frozen=True, tag="lose-action-answer"):
     actions: Positive = 1
 
 
+class RefuseLists(Fault, frozen=True, tag="refuse-lists"):
+    """Promises multiple references in the AARE, and then refuses every GET, SET and ACTION with a list."""
+
+    answer: Literal["exception-response", "confirmed-service-error", "data-access-result"] = "exception-response"
+
+
 AnyFault = (
     RefuseConnections
     | NeverAnswer
@@ -155,6 +161,7 @@ AnyFault = (
     | Garbage
     | HugeLength
     | LoseActionAnswer
+    | RefuseLists
 )
 Faults = tuple[AnyFault, ...]
 NO_FAULTS: Faults = ()

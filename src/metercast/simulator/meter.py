@@ -22,7 +22,7 @@ class SimulatedMeter:
         self.spec = spec
         self.witness = witness
         self.state = MeterState(spec, time_source)
-        self.security = MeterSecurity(spec)
+        self.security = MeterSecurity(spec, self.state.keys)
         self.random = Random(spec.meter_id)
         self.sessions: list[MeterSession] = []
         self.session_count = 0

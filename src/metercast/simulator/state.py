@@ -11,6 +11,8 @@ from metercast.simulator.calendar import NAME, PARTS, ActivityCalendar
 from metercast.simulator.clock import MeterClock, TimeSource, ZoneRules
 from metercast.simulator.energy import Energy
 from metercast.simulator.events import POWER_UP, STANDARD_LOG, EventLogs, LoggedEvent
+from metercast.simulator.keys import MeterKeys
+from metercast.simulator.push_setup import PUSH_SETUPS, Pusher, PushSetup
 from metercast.simulator.relay import ControlState, Relay
 from metercast.simulator.spec import MeterSpec
 
@@ -23,14 +25,17 @@ class MeterState:
     """Clock, calendar, relay, energy, billing counter, and how often each method ran."""
 
     __slots__ = (
+        "_push_setups",
         "billing_counter",
         "calendar",
         "clock",
         "energy",
         "events",
         "executed",
+        "keys",
         "limiter",
         "on_execution",
+        "pusher",
         "relay",
         "spec",
         "special_days",
@@ -39,6 +44,7 @@ class MeterState:
 
     def __init__(self, spec: MeterSpec, time_source: TimeSource) -> None:
         self.spec = spec
+        self.keys = MeterKeys(spec)
         self.clock = MeterClock(
             zone_rules(spec.time_zone, time_source),
             offset=spec.clock_offset,
@@ -50,6 +56,8 @@ class MeterState:
         self.energy = Energy(spec.serial, self.clock.timestamp())
         self.special_days: list[Data] = []
         self.limiter = _new_limiter()
+        self._push_setups: dict[LogicalName, PushSetup] = {}
+        self.pusher: Pusher | None = None  # while the simulator runs
         self.events = EventLogs()
         self.note(STANDARD_LOG, POWER_UP)
         self.billing_counter = 0
@@ -60,6 +68,12 @@ class MeterState:
     def refresh(self) -> None:
         """Lets happen what the time brings: an armed calendar whose moment has come becomes active."""
         self.calendar.run(self.clock.timestamp())
+
+    def push_setup(self, logical_name: LogicalName) -> PushSetup:
+        """As it left the factory until it is written: nothing is pushed to anyone."""
+        if logical_name not in self._push_setups:
+            self._push_setups[logical_name] = PushSetup(PUSH_SETUPS.index(logical_name))
+        return self._push_setups[logical_name]
 
     def note(self, log: int, code: int) -> None:
         self.events.note(log, LoggedEvent(self.clock.timestamp(), code))
@@ -86,6 +100,7 @@ class MeterState:
             "relaySwitched": self.relay.switched,
             "clockOffsetSeconds": round(self.clock.offset(), 3),
             "billingCounter": self.billing_counter,
+            "keys": self.keys.fingerprints(),
             "executed": {f"{c}/{name}/{index}": n for (c, name, index), n in self.executed.items()},
         }
 

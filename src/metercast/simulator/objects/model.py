@@ -12,6 +12,7 @@ from metercast.simulator.objects.clock import CLOCK, clock
 from metercast.simulator.objects.data import INVOCATION_COUNTER, LOGICAL_DEVICE_NAME, data_objects
 from metercast.simulator.objects.limiter import limiter
 from metercast.simulator.objects.profiles import event_logs, load_profile
+from metercast.simulator.objects.push import push_setup
 from metercast.simulator.objects.registers import registers
 from metercast.simulator.objects.relay import disconnect_control
 from metercast.simulator.objects.scripts import mdi_reset, tariff_scripts
@@ -93,7 +94,7 @@ def _entry(found: CosemObject, public: bool) -> Data:
 
 
 @cache
-def standard_model() -> ObjectModel:
+def standard_model(security_version: int = 0) -> ObjectModel:
     """One for all meters: objects hold no state."""
     return ObjectModel(
         [
@@ -108,12 +109,13 @@ def standard_model() -> ObjectModel:
             disconnect_control(),
             mdi_reset(),
             tariff_scripts(),
-            security_setup(),
+            security_setup(security_version),
+            *(push_setup(version) for version in range(3)),
             *registers(),
         ]
     )
 
 
 @cache
-def standard_object_list(client_sap: int) -> Data:
-    return standard_model().object_list(client_sap)
+def standard_object_list(client_sap: int, security_version: int = 0) -> Data:
+    return standard_model(security_version).object_list(client_sap)
