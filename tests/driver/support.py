@@ -55,6 +55,10 @@ class ScriptedCheckpoint:
     change: Callable[[], bool] = always
     sends: int = 0
     changes: int = 0
+    settled: list[Any] = field(default_factory=list)
+
+    async def settle(self, progress: Any) -> None:
+        self.settled.append(progress)
 
     def may_send(self) -> None:
         self.sends += 1

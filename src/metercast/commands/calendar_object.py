@@ -15,6 +15,7 @@ from metercast.commands.calendar_codec import (
     decode_weeks,
 )
 from metercast.commands.contract import MeterSession
+from metercast.commands.parameters import chosen
 from metercast.commands.steps import decoded, read, read_all
 from metercast.dlms.cosem import CosemAttribute, CosemMethod
 from metercast.dlms.data import Data
@@ -22,7 +23,6 @@ from metercast.dlms.datetimes import CosemDateTime
 from metercast.dlms.logical_name import LogicalName
 
 CLASS_ID = 20
-DEFAULT_OBIS = "0.0.13.0.0.255"
 ACTIVE = 2
 PASSIVE = 6
 ACTIVATION_TIME = 10
@@ -33,8 +33,9 @@ class CalendarObject(NamedTuple):
     logical_name: LogicalName
 
     @classmethod
-    def parse(cls, obis: str) -> "CalendarObject":
-        return cls(LogicalName.parse(obis))
+    def of(cls, session: MeterSession, obis: str | None) -> "CalendarObject":
+        """The one that the task names, or the profile's."""
+        return cls(chosen(obis, session.profile.objects.activity_calendar))
 
     def attribute(self, index: int) -> CosemAttribute:
         return CosemAttribute(CLASS_ID, self.logical_name, index)

@@ -7,9 +7,9 @@ import msgspec
 
 from metercast.commands.activation import activation_text, decode_activation
 from metercast.commands.calendar_codec import tables_json
-from metercast.commands.calendar_object import ACTIVATION_TIME, ACTIVE, DEFAULT_OBIS, PASSIVE, CalendarObject
+from metercast.commands.calendar_object import ACTIVATION_TIME, ACTIVE, PASSIVE, CalendarObject
 from metercast.commands.contract import CommandType, MeterSession
-from metercast.commands.parameters import ROOT, Obis, logical_name
+from metercast.commands.parameters import ProfileObis, check_obis
 from metercast.commands.steps import decoded, read_all
 from metercast.domain.command import CommandTraits
 from metercast.domain.outcome import Outcome
@@ -18,15 +18,15 @@ from metercast.domain.retry import Resend
 
 class GetTou(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
     which: Literal["active", "passive", "both"] = "both"
-    obis: Obis = DEFAULT_OBIS
+    obis: ProfileObis = None
 
 
 def check(parameters: GetTou, now: datetime) -> None:
-    logical_name(parameters.obis, f"{ROOT}.obis")
+    check_obis(parameters.obis)
 
 
 async def perform(session: MeterSession, parameters: GetTou) -> Outcome:
-    target = CalendarObject.parse(parameters.obis)
+    target = CalendarObject.of(session, parameters.obis)
     parts = {"active": ACTIVE, "passive": PASSIVE}
     if parameters.which != "both":
         parts = {parameters.which: parts[parameters.which]}

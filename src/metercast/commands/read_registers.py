@@ -34,23 +34,16 @@ class ReadRegisters(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_
     with_scaler: bool = True
 
 
-# Voltages and currents by phase, powers in and out, power factor, frequency (catalogue 1.5).
-_INSTANTANEOUS: tuple[str, ...] = (
-    *(f"1.0.{phase}.7.0.255" for phase in (32, 52, 72, 31, 51, 71)),
-    *(f"1.0.{quantity}.7.0.255" for quantity in (1, 2, 13, 14)),
-)
-
-
 class ReadInstantaneous(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
-    items: Annotated[list[Item], msgspec.Meta(min_length=1, max_length=200)] = msgspec.field(
-        default_factory=lambda: [Item(obis=obis) for obis in _INSTANTANEOUS]
-    )
+    """Without `items` those of the profile."""
+
+    items: Annotated[list[Item], msgspec.Meta(min_length=1, max_length=200)] | None = None
     with_scaler: bool = True
 
 
 def check(parameters: ReadRegisters | ReadInstantaneous, now: datetime) -> None:
     seen: set[Item] = set()
-    for index, item in enumerate(parameters.items):
+    for index, item in enumerate(parameters.items or ()):
         path = f"{ROOT}.items[{index}]"
         logical_name(item.obis, f"{path}.obis")
         if item in seen:
@@ -60,11 +53,14 @@ def check(parameters: ReadRegisters | ReadInstantaneous, now: datetime) -> None:
 
 async def perform(session: MeterSession, parameters: ReadRegisters | ReadInstantaneous) -> Outcome:
     """Each item has a result of its own. Fails only where no item could be read."""
-    reader = _Reader(session, parameters)
+    wanted = parameters.items
+    if wanted is None:
+        wanted = [Item(obis=str(name)) for name in session.profile.registers.instantaneous]
+    reader = _Reader(session, [_attribute(item) for item in wanted], parameters.with_scaler)
     await reader.read()
     items: list[dict[str, Any]] = []
     refusals: list[StepFailed] = []
-    for item in parameters.items:
+    for item in wanted:
         shown: dict[str, Any] = {"obis": item.obis, "class": item.class_, "attribute": item.attribute}
         try:
             shown |= reader.shown(_attribute(item))
@@ -87,10 +83,10 @@ def _attribute(item: Item) -> CosemAttribute:
 class _Reader:
     """All values, then the scalers and units of those that are numbers: each once, in as few requests as it goes."""
 
-    def __init__(self, session: MeterSession, parameters: ReadRegisters | ReadInstantaneous) -> None:
+    def __init__(self, session: MeterSession, attributes: list[CosemAttribute], with_scaler: bool) -> None:
         self._session = session
-        self._attributes = [_attribute(item) for item in parameters.items]
-        self._with_scaler = parameters.with_scaler
+        self._attributes = attributes
+        self._with_scaler = with_scaler
         self._results: dict[CosemAttribute, Data | MeterRefused] = {}
 
     async def read(self) -> None:

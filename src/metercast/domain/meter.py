@@ -103,9 +103,11 @@ class Association(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fi
     `generalProtection` prefers general-glo- and general-ded-ciphering where the meter offers them. `keySet` broadcast
     protects with the secret broadcastKey. `hlsMethod` says what the manufacturer's `hls` does. `serverPublicKey`, for
     hls-ecdsa, is hex of both coordinates, or PEM of the meter's public key or certificate.
+
+    Without `client_sap` it is the one that the meter's profile has for the client of the association's name.
     """
 
-    client_sap: ClientSap = 16
+    client_sap: ClientSap | None = None
     authentication: Authentication = Authentication.NONE
     protection: Protection = Protection.NONE
     security_suite: Literal[0, 1, 2] = 0
@@ -147,6 +149,11 @@ class MeterRecord(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fi
     def management(self) -> Association:
         """The association that commands use; without one, the public client without authentication."""
         return self.associations.get(MANAGEMENT) or self.public
+
+    @property
+    def management_name(self) -> str:
+        """The name of that association."""
+        return MANAGEMENT if MANAGEMENT in self.associations else PUBLIC
 
     @property
     def public(self) -> Association:
@@ -321,7 +328,7 @@ def _check_hdlc(record: MeterRecord) -> None:
         path = "connection.hdlc.physicalDevice"
         raise InvalidField(path, hdlc.physical_device, f"at most {lower} in an address of {hdlc.address_size} octets")
     for name, association in record.associations.items():
-        if association.client_sap > 0x7F:
+        if association.client_sap is not None and association.client_sap > 0x7F:
             raise InvalidField(f"associations.{name}.clientSap", association.client_sap, "at most 127 with HDLC")
 
 

@@ -44,6 +44,7 @@ class ErrorWord(StrEnum):
     INVALID_RESPONSE = "InvalidResponse"
     # What the command found
     VERIFICATION_FAILED = "VerificationFailed"
+    PROFILE_LIMIT = "ProfileLimit"
     RESULT_TOO_LARGE = "ResultTooLarge"
     NOT_SWITCHABLE = "NotSwitchable"
     CLOCK_UNCERTAIN = "ClockUncertain"
@@ -91,6 +92,7 @@ ERROR_CLASSES: dict[ErrorWord, ErrorClass] = {
     ErrorWord.OTHER_REASON: _TRANSIENT,
     ErrorWord.INVALID_RESPONSE: _AMBIGUOUS,
     ErrorWord.VERIFICATION_FAILED: _PERMANENT,
+    ErrorWord.PROFILE_LIMIT: _PERMANENT,
     ErrorWord.RESULT_TOO_LARGE: _PERMANENT,
     ErrorWord.NOT_SWITCHABLE: _PERMANENT,
     ErrorWord.CLOCK_UNCERTAIN: _TRANSIENT,

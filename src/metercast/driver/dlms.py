@@ -15,6 +15,7 @@ from metercast.driver.conversation import ExceptionAnswer
 from metercast.driver.counters import InvocationCounters
 from metercast.driver.credentials import management_settings
 from metercast.driver.identity import check_identity
+from metercast.driver.memory import MeterMemory
 from metercast.driver.resync import resynchronise
 from metercast.driver.session import DlmsSession
 from metercast.driver.timeouts import Timeouts
@@ -53,6 +54,7 @@ class DlmsDriver:
         *,
         require_identity: bool = True,
         profiles: Profiles = BUILT_IN,
+        memory: MeterMemory | None = None,
         challenge: Callable[[], bytes] = _challenge,
         clock: Callable[[], datetime] = _now,
     ) -> None:
@@ -61,8 +63,10 @@ class DlmsDriver:
         self._watchdog = Watchdog(timeouts or Timeouts())
         self._require_identity = require_identity
         self._profiles = profiles
+        self._memory = memory or MeterMemory()
         self._challenge = challenge
         self._clock = clock
+        self.notified = 0
 
     async def execute(self, command: Command, meter: Meter, checkpoint: Checkpoint) -> Outcome:
         try:
@@ -72,7 +76,15 @@ class DlmsDriver:
             return Outcome.failed(ErrorWord.UNKNOWN_PROFILE, detail[:MAX_DETAIL], Phase.BEFORE_ASSOCIATION)
         watch = self._watchdog.watch()
         session = DlmsSession(
-            meter, checkpoint, self._connector, self._counters, watch, self._challenge, self._clock, profile
+            meter,
+            checkpoint,
+            self._connector,
+            self._counters,
+            watch,
+            self._challenge,
+            self._clock,
+            profile,
+            self._memory,
         )
         try:
             outcome = await self._run(session, command)
@@ -82,6 +94,7 @@ class DlmsDriver:
         except Exception as error:  # a defect of ours must not end more than this session
             outcome = _defect(session, error)
         finally:
+            self.notified += session.notified
             await session.end()
         if _log.isEnabledFor(logging.DEBUG):
             said = outcome.error or outcome.how or outcome.kind
@@ -115,10 +128,10 @@ class DlmsDriver:
 
     async def _attempt(self, session: DlmsSession, command: Command) -> Outcome:
         record = session.meter.record
-        if self._require_identity and command.type.traits.needs_identity and not record.identity.given:
+        if self._require_identity and command.traits.needs_identity and not record.identity.given:
             detail = f"{command.type.name} needs the meter's identity in its record"
             raise StepFailed(ErrorWord.IDENTITY_REQUIRED, detail)
-        await session.connect(management_settings(session.meter))
+        await session.connect(management_settings(session.meter, session.profile))
         await session.associate()
         await check_identity(session)
         outcome = await command.type.perform(session, command.parameters)
@@ -127,7 +140,7 @@ class DlmsDriver:
 
 
 def _failed(session: DlmsSession, failure: StepFailed) -> Outcome:
-    return Outcome.failed(failure.error, failure.detail[:MAX_DETAIL], session.phase, failure.result)
+    return Outcome.failed(failure.error, failure.detail[:MAX_DETAIL], session.phase, failure.result, failure.progress)
 
 
 def _gave_back(session: DlmsSession, reason: GiveBack) -> Outcome:

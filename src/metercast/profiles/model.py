@@ -129,6 +129,7 @@ class EventLog(Section, frozen=True):
     """One event log, and what its codes mean."""
 
     object: Annotated[LogicalName, _about("The log (class 7)")]
+    code_object: Annotated[LogicalName, _about("The column of the log that holds the code (class 1)")]
     codes: Annotated[dict[Code, str], _about("The name of each code; READ_EVENTS shows those that occur")]
 
 

@@ -133,6 +133,13 @@ class ServerAssociation:
             self._observer.refused(str(exc))
             return NOT_ALLOWED
 
+    def protect(self, apdu: bytes, *, plain: bool = False) -> bytes:
+        """An APDU of the meter's own accord, as its answers are protected."""
+        opened = self._opened
+        if opened is None or plain or not opened.policy:
+            return apdu
+        return self._channel.encipher(apdu, Seal(opened.policy, dedicated=opened.dedicated_key is not None))
+
     def end(self, *, released: bool = False) -> None:
         """The association is over: released, or the connection is gone. Harmless where there is none."""
         if self.phase is not Phase.IDLE:

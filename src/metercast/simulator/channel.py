@@ -7,6 +7,7 @@ from metercast.dlms.ciphering import (
     BOTH,
     BROADCAST,
     DED_PLAIN_TAGS,
+    GLO_TAGS,
     MAX_COUNTER,
     Cipher,
     Unprotected,
@@ -111,8 +112,9 @@ class SecureChannel:
         return opened.plaintext, Seal(opened.security_control & BOTH, general, dedicated, broadcast)
 
     def encipher(self, apdu: bytes, seal: Seal) -> bytes:
+        """As `seal` says; an APDU without a service-specific form in the general one."""
         cipher, counter = self._cipher_of(seal), self._security.next_counter()
-        if seal.general and apdu[0] != INITIATE_RESPONSE:
+        if apdu[0] not in GLO_TAGS or (seal.general and apdu[0] != INITIATE_RESPONSE):
             tag = GENERAL_DED if seal.dedicated else GENERAL_GLO
             return encode_general(tag, cipher, seal.control, self.title, counter, apdu)
         encode = encode_ded if seal.dedicated else encode_glo
