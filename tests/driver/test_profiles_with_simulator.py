@@ -55,13 +55,13 @@ async def bench(
     tmp_path: Path, dialect: Dialect, acme: str = "", memory: MeterMemory | None = None, **options: Any
 ) -> AsyncIterator[Bench]:
     (tmp_path / "acme.toml").write_text(f'extends = "generic"\n{acme}')
-    options = {"security": "none", "clock_offset": 0.0} | options
+    options = {"security": "none", "clock_offset": 0.0, **options}
     async with Simulator(Population.build(1, dialect=dialect, **options), keep_events=True) as simulator:
         yield Bench(simulator, Profiles.load(tmp_path), memory or MeterMemory())
 
 
 INVERTED = '[dates]\ndeviation_sign = "inverted"\n'
-KOLKATA = {"time_zone": "Asia/Kolkata"}  # UTC+05:30 all the year
+KOLKATA: dict[str, Any] = {"time_zone": "Asia/Kolkata"}  # UTC+05:30 all the year
 
 
 async def test_the_sign_of_the_deviation_reading(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ async def test_local_bounds_are_what_a_meter_means_that_looks_at_no_deviation(tm
         assert (await it.execute("acme", "READ_PROFILE", raw)).result["rows"] == []
 
 
-NAMED = {
+NAMED: dict[str, Any] = {
     "seasons": [{"name": "S", "start": {"month": 4, "day": 1}, "week": "W"}],
     "weeks": [{"name": "W", "days": [1, 1, 1, 1, 1, 2, 2]}],
 }
@@ -246,7 +246,7 @@ load_profile = "1.0.99.2.0.255"
 async def test_objects_under_other_names(tmp_path: Path, command: str, raw: dict[str, Any]) -> None:
     moved = tuple((LogicalName.parse(usual), LogicalName.parse(here)) for usual, here in MOVED.items())
     async with bench(tmp_path, Dialect(moved=moved), MOVED_PROFILE) as it:
-        named = {"identity": {}} if command != "DISCONNECT" else {}
+        named: dict[str, Any] = {"identity": {}} if command != "DISCONNECT" else {}
         wrong = await it.execute("generic", command, raw, **named)
         assert wrong.error is ErrorWord.OBJECT_UNDEFINED, wrong.detail
         right = await it.execute("acme", command, raw)
