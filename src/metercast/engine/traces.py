@@ -1,18 +1,19 @@
 """Which sessions are traced: some devices', or a task's, for a time and a number of sessions."""
 
 import secrets
-import structlog
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Annotated, Final
 
 import msgspec
+import structlog
 
 from metercast.domain.meter import Meter, check_device_id
 from metercast.domain.problem import Conflict, InvalidField, NotFound
 from metercast.driver.contract import Checkpoint, Command
 from metercast.engine.apikeys import Caller
 from metercast.engine.session import Session
+from metercast.engine.submission import task_id_for
 from metercast.trace.directory import TraceDirectory
 from metercast.trace.session import SessionTrace
 
@@ -30,12 +31,18 @@ Sessions = Annotated[int, msgspec.Meta(ge=1, le=10_000, description="How many se
 DeviceIds = Annotated[list[str], msgspec.Meta(min_length=1, max_length=MAX_DEVICES, description="Whose sessions")]
 TaskId = Annotated[str, msgspec.Meta(min_length=1, max_length=255, description="The task whose sessions")]
 
+Key = Annotated[
+    str,
+    msgspec.Meta(min_length=1, max_length=255, description="The task that you submit with this Idempotency-Key"),
+]
+
 
 class TraceRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
-    """Either `devices` or `taskId`."""
+    """One of `devices`, `taskId` and `idempotencyKey`."""
 
     devices: DeviceIds | msgspec.UnsetType = msgspec.UNSET
     task_id: TaskId | msgspec.UnsetType = msgspec.UNSET
+    idempotency_key: Key | msgspec.UnsetType = msgspec.UNSET
     minutes: Minutes = DEFAULT_MINUTES
     max_sessions: Sessions = DEFAULT_SESSIONS
 
@@ -58,6 +65,8 @@ class _Rule:
         self.trace_id = f"trace-{secrets.token_hex(8)}"
         self.devices = None if request.devices is msgspec.UNSET else frozenset(request.devices)
         self.task_id = None if request.task_id is msgspec.UNSET else request.task_id
+        if request.idempotency_key is not msgspec.UNSET:
+            self.task_id = task_id_for(caller.key_id, request.idempotency_key)
         self.started_at = now
         self.ends_at = now + timedelta(minutes=request.minutes)
         self.sessions_left = request.max_sessions
@@ -95,8 +104,9 @@ class Traces:
         """Raises InvalidField, and Conflict where nothing can be traced or too much is."""
         if self._directory is None:
             raise Conflict(_OFF)
-        if (request.devices is msgspec.UNSET) == (request.task_id is msgspec.UNSET):
-            raise InvalidField("devices", None, "either devices or taskId, and not both")
+        named = (request.devices, request.task_id, request.idempotency_key)
+        if sum(each is not msgspec.UNSET for each in named) != 1:
+            raise InvalidField("devices", None, "one of devices, taskId and idempotencyKey, and no other")
         for position, device_id in enumerate(request.devices or ()):
             check_device_id(device_id, f"devices[{position}]")
         self._forget()

@@ -104,7 +104,10 @@ class TracedLink:
             return MASK * len(found.octets)
         if isinstance(found, WrapperFrame):
             return encode_wrapper(found.source, found.destination, self._masker.mask(found.apdu))
-        kept = 3 if found.info[:3] in (LLC_REQUEST, LLC_RESPONSE) else 0
+        begins = found.info[:3] in (LLC_REQUEST, LLC_RESPONSE)
+        if begins and not found.segmented:
+            return found._replace(info=found.info[:3] + self._masker.mask(found.info[3:])).encode()
+        kept = 3 if begins else 0  # a segment alone does not show where the secret is
         return found._replace(info=found.info[:kept] + MASK * (len(found.info) - kept)).encode()
 
     def _both(self, octets: bytes, twin: bytes) -> bytes:
