@@ -50,6 +50,7 @@ class ScriptedCheckpoint:
     """`sends_left` and `change` decide; `sends` and `changes` count what was asked."""
 
     verify_first: bool = False
+    task_id: str = "task-1"
     progress: Any = None
     sends_left: Callable[[int], bool] = field(default=lambda sends: True)
     change: Callable[[], bool] = always

@@ -6,6 +6,7 @@ from metercast.dlms.settings import Authentication as DlmsAuthentication
 from metercast.dlms.settings import Protection as DlmsProtection
 from metercast.domain.meter import (
     MANAGEMENT,
+    PUBLIC,
     Association,
     AssociationSecrets,
     Authentication,
@@ -29,7 +30,7 @@ def management_settings(meter: Meter) -> AssociationSettings:
     """
     record = meter.record
     association = record.management
-    name = MANAGEMENT if MANAGEMENT in record.associations else "public"
+    name = management_name(meter)
     secrets = meter.secrets_of(name)
     missing = _missing(association, secrets)
     if missing:
@@ -51,6 +52,11 @@ def management_settings(meter: Meter) -> AssociationSettings:
         )
     except ValueError:  # its message could hold the value
         raise StepFailed(ErrorWord.INTERNAL_ERROR, f"a secret of associations.{name} is not in its format") from None
+
+
+def management_name(meter: Meter) -> str:
+    """Under which name the record has the association that commands use, and its secrets."""
+    return MANAGEMENT if MANAGEMENT in meter.record.associations else PUBLIC
 
 
 def public_settings(meter: Meter) -> AssociationSettings:

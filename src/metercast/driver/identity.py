@@ -1,18 +1,22 @@
 """Whether the meter is the one that its record names: after association, before anything is changed."""
 
+from typing import TYPE_CHECKING
+
 from metercast.commands.contract import StepFailed
 from metercast.dlms.cosem import CosemAttribute
 from metercast.dlms.data import Data, Tag
 from metercast.dlms.errors import DecodeError
 from metercast.dlms.logical_name import LogicalName
 from metercast.domain.words import ErrorWord
-from metercast.driver.session import DlmsSession
+
+if TYPE_CHECKING:
+    from metercast.driver.session import DlmsSession
 
 SERVER_SYSTEM_TITLE = CosemAttribute(64, LogicalName.parse("0.0.43.0.0.255"), 5)
 LOGICAL_DEVICE_NAME = CosemAttribute(1, LogicalName.parse("0.0.42.0.0.255"), 2)
 
 
-async def check_identity(session: DlmsSession) -> None:
+async def check_identity(session: "DlmsSession") -> None:
     """StepFailed(IdentityMismatch) where what the record names is not what the meter tells."""
     identity = session.meter.record.identity
     if identity.server_system_title is not None:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
 from metercast.commands.contract import MeterRefused, SelectionUnavailable, StepFailed
 from metercast.dlms.association import ClientAssociation
 from metercast.dlms.cosem import CosemAttribute, CosemMethod, Selection
@@ -13,7 +15,7 @@ from metercast.dlms.events import ActionResult, Associated, GetListResult, GetRe
 from metercast.dlms.protection import NO_COUNTERS
 from metercast.dlms.results import ActionResultCode
 from metercast.dlms.settings import AssociationSettings
-from metercast.domain.meter import Meter
+from metercast.domain.meter import Meter, Secrets
 from metercast.domain.outcome import Phase
 from metercast.domain.words import ErrorWord
 from metercast.driver.contract import Checkpoint
@@ -22,6 +24,7 @@ from metercast.driver.counters import InvocationCounters
 from metercast.driver.errors import TransportError
 from metercast.driver.failures import ASSOCIATE, WAIT, Step, connect_failure, failure_of
 from metercast.driver.links import link_to
+from metercast.driver.session_secrets import Keeper, SessionSecrets
 from metercast.driver.supply import CounterSupply
 from metercast.driver.transport import Connector, Transport
 from metercast.driver.watch import Watch
@@ -60,6 +63,7 @@ class DlmsSession:
         "_transport",
         "_watch",
         "associated",
+        "keys",
         "meter",
         "phase",
         "profile",
@@ -75,8 +79,10 @@ class DlmsSession:
         challenge: Callable[[], bytes],
         clock: Callable[[], datetime],
         profile: Profile,
+        keeper: Keeper | None = None,
     ) -> None:
         self.meter = meter
+        self.keys = SessionSecrets(self, keeper, checkpoint.task_id)
         self.profile = profile
         self.phase = Phase.BEFORE_ASSOCIATION
         self.associated: Associated | None = None
@@ -142,7 +148,7 @@ class DlmsSession:
     async def set(self, attribute: CosemAttribute, value: Data | Callable[[], Data]) -> None:
         conversation = await self._open()
         what = Step("SET", attribute)
-        self._ask_to_change()
+        self.ask_to_change()
         try:
             apdu = conversation.association.set(attribute, value() if callable(value) else value)
         except DlmsError as error:
@@ -157,7 +163,7 @@ class DlmsSession:
     async def action(self, method: CosemMethod, parameter: Data | None = None) -> Data | None:
         conversation = await self._open()
         what = Step("ACTION", method)
-        self._ask_to_change()
+        self.ask_to_change()
         try:
             apdu = conversation.association.action(method, parameter)
         except DlmsError as error:
@@ -213,9 +219,12 @@ class DlmsSession:
 
     # -- what the driver does --------------------------------------------------------------------------------------
 
-    async def connect(self, settings: AssociationSettings) -> None:
-        """Reserves counters, then opens the transport. Raises StepFailed, and GiveBack from the store."""
-        self._supply = await CounterSupply.open(self._counters, self.meter.device_id, settings)
+    async def connect(self, settings: AssociationSettings, before: AssociationSettings | None = None) -> None:
+        """Reserves counters, then opens the transport. Raises StepFailed, and GiveBack from the store.
+
+        `before` are the settings that were used up to now, where the keys are others.
+        """
+        self._supply = await CounterSupply.open(self._counters, self.meter.device_id, settings, before)
         self._settings = settings
         self._conversation = await self._converse(settings, self._supply)
 
@@ -279,6 +288,14 @@ class DlmsSession:
         if self._conversation is not None:
             await self._conversation.release()
 
+    def may_send(self) -> None:
+        """GiveBack without the lease."""
+        self._checkpoint.may_send()
+
+    def use_secrets(self, secrets: Secrets) -> None:
+        """From the next association on."""
+        self.meter = msgspec.structs.replace(self.meter, secrets=secrets)
+
     def drop(self) -> None:
         """Gives up the transport; the session may connect anew."""
         if self._conversation is not None:
@@ -332,7 +349,7 @@ class DlmsSession:
             await conversation.prepare()
         return conversation
 
-    def _ask_to_change(self) -> None:
+    def ask_to_change(self) -> None:
         """Once, before the first change; after that the session finishes what it began."""
         if self.phase is not Phase.CHANGING:
             self._checkpoint.may_change()

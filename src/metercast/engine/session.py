@@ -25,6 +25,10 @@ class Session:
         self.sent = False
 
     @property
+    def task_id(self) -> str:
+        return self.bucket.task.task_id
+
+    @property
     def verify_first(self) -> bool:
         return self.device.verify_first
 

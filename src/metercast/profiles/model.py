@@ -47,8 +47,10 @@ class Objects(Section, frozen=True):
     limiter: Annotated[LogicalName, _about("SET_LIMITER (class 71)")]
     billing_scripts: Annotated[LogicalName, _about("BILLING_RESET: the script table (class 9)")]
     billing_counter: Annotated[LogicalName, _about("BILLING_RESET: what proves that it ran (class 1)")]
-    association: Annotated[LogicalName, _about("READ_ASSOCIATION (class 15)")]
-    security_setup: Annotated[LogicalName, _about("READ_SECURITY, and the check of the system title (class 64)")]
+    association: Annotated[LogicalName, _about("READ_ASSOCIATION, and REPLACE_KEYS for passwords (class 15)")]
+    security_setup: Annotated[
+        LogicalName, _about("READ_SECURITY, REPLACE_KEYS, and the check of the system title (class 64)")
+    ]
     logical_device_name: Annotated[LogicalName, _about("The check of the identity (class 1)")]
 
 
