@@ -53,6 +53,16 @@ class FakeSession:
         self.profile = BUILT_IN.get("generic")
         self.verify_first = False
         self.progress: Any = None
+        self.kept: list[Any] = []
+        self._settled = 0
+
+    @property
+    def has_changed(self) -> bool:
+        return len(self.changes) > self._settled
+
+    async def settle(self, progress: Any) -> None:
+        self._settled = len(self.changes)
+        self.kept.append(progress)
 
     def now(self) -> datetime:
         return self.clock

@@ -17,6 +17,7 @@ def test_all_command_types() -> None:
     assert sorted(COMMANDS) == [
         "ACTION",
         "BILLING_RESET",
+        "BUNDLE",
         "DISCONNECT",
         "GET",
         "GET_TOU",
@@ -45,7 +46,7 @@ def test_an_unknown_type_lists_the_known() -> None:
         command_type("SET_TUO")
     assert caught.value.path == "commandType"
     assert caught.value.received == "SET_TUO"
-    assert "known: ACTION, BILLING_RESET, DISCONNECT" in caught.value.detail
+    assert "known: ACTION, BILLING_RESET, BUNDLE" in caught.value.detail
 
 
 def test_traits() -> None:

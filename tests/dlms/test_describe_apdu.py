@@ -115,7 +115,8 @@ def test_secrets_in_further_blocks_and_answers_are_not_shown() -> None:
         ("0203090402000000090600000a0064ff120002", "0.0.10.0.100.255"),
         ("13120400010002", "compact-array: 2 elements"),
         ("0404a0", "bit-string: 1010"),
-        ("0f00000000", "data-notification: 00000000"),
+        ("0f00000001001107", "value unsigned: 7"),
+        ("c20000010000600b00ff02113e", "class 1 0.0.96.11.0.255 attribute 2"),
     ],
 )
 def test_parts(octets: str, part: str) -> None:

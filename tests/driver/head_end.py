@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from tests.driver.support import QUICK, ScriptedCheckpoint, execute, meter_of
+from tests.driver.support import ScriptedCheckpoint, execute, meter_of
 from tests.driver.transports import Tampered
 
 from metercast.domain.meter import AssociationSecrets, Meter, password_octets
@@ -14,6 +14,7 @@ from metercast.driver.counters import InvocationCounters
 from metercast.driver.dlms import DlmsDriver
 from metercast.driver.errors import PeerClosed
 from metercast.driver.keeper import SecretKeeper
+from metercast.driver.timeouts import Timeouts
 from metercast.driver.transport import Connector, TcpConnector
 from metercast.simulator.keys import fingerprint
 from metercast.simulator.log import AssociationAnswered
@@ -23,6 +24,9 @@ from metercast.store.devices import MeterWrite
 from metercast.vault import Vault
 
 ALL = ["password", "authentication", "encryption", "broadcast", "master"]
+
+
+PATIENT = Timeouts(connect=10.0, progress=20.0, session=60.0, release=10.0)
 
 
 class HeadEnd:
@@ -74,7 +78,7 @@ class HeadEnd:
 
     def driver(self, connector: Connector | None = None) -> DlmsDriver:
         keeper = SecretKeeper(self.store, self.vault)
-        return DlmsDriver(connector or TcpConnector(), InvocationCounters(self.store), QUICK, keeper=keeper)
+        return DlmsDriver(connector or TcpConnector(), InvocationCounters(self.store), PATIENT, keeper=keeper)
 
     async def lost_to(self) -> list[SecretKind]:
         """The secrets of the meter that are stored nowhere: the one thing that must never be."""

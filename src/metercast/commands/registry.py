@@ -1,6 +1,7 @@
 """The command types that there are: one line each."""
 
 from metercast.commands.billing_reset import BILLING_RESET
+from metercast.commands.bundle import bundle_of
 from metercast.commands.contract import CommandType
 from metercast.commands.generic import ACTION, GET, SET
 from metercast.commands.get_tou import GET_TOU
@@ -47,3 +48,4 @@ _METER = (READ_ASSOCIATION, READ_SECURITY, REPLACE_KEYS, SET_PUSH_SETUP, GET, SE
 
 for _command in (*_TARIFFS, *_CLOCK, *_VALUES, *_SUPPLY, *_METER):
     register(_command)
+register(bundle_of(COMMANDS))

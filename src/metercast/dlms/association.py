@@ -1,6 +1,6 @@
 """The client's association: APDUs and wishes in, APDUs and events out (IEC 62056-5-3; catalogue 2)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import IntEnum, auto
 from functools import lru_cache
 from typing import Final
@@ -35,6 +35,7 @@ from metercast.dlms.events import (
     Associated,
     Event,
     Ignored,
+    Notified,
     Rejected,
     Released,
     Send,
@@ -44,6 +45,7 @@ from metercast.dlms.general_protection import GENERAL_DED, GENERAL_GLO
 from metercast.dlms.hls_exchange import HlsExchange
 from metercast.dlms.initiate import InitiateRequest, InitiateResponse, decode_initiate_response
 from metercast.dlms.list_transfers import ActionListTransfer, GetListTransfer, ListTransfer, SetListTransfer
+from metercast.dlms.notification import NOTIFICATIONS, decode_notification
 from metercast.dlms.protection import NO_COUNTERS, Counters, Protector
 from metercast.dlms.service_error import (
     CONFIRMED_SERVICE_ERROR,
@@ -65,6 +67,8 @@ _GENERAL_PROTECTION = Conformance.GENERAL_PROTECTION.value
 _ANSWERS = frozenset({0xC4, 0xC5, 0xC7})
 _ERRORS = frozenset({EXCEPTION_RESPONSE, CONFIRMED_SERVICE_ERROR})
 _CIPHERED_ANSWERS = frozenset({0xCC, 0xCD, 0xCF, 0x2E, 0xD4, 0xD5, 0xD7, 0x4E, GENERAL_GLO, GENERAL_DED})
+_GENERAL = frozenset({GENERAL_GLO, GENERAL_DED})
+_NOTIFICATION_TAGS = NOTIFICATIONS | {0xCA, 0xD2}
 _SERVICE_ANSWERS = _ANSWERS | _ERRORS | _CIPHERED_ANSWERS
 
 
@@ -87,6 +91,8 @@ NEXT: Final[dict[tuple[State, str], State]] = {
     (State.ASSOCIATED, "release"): State.RELEASING,
 }
 """(state, wish) -> state; a wish that is absent raises LocalProtocolError."""
+
+_ENDED: Final = frozenset({State.CLOSED, State.BROKEN})
 
 
 class ClientAssociation:
@@ -236,19 +242,18 @@ class ClientAssociation:
     def receive(self, apdu: bytes) -> Event:
         """What one whole APDU means. RemoteProtocolError where it is wrong, SecurityError where it proves nothing."""
         state = self._state
-        if state is State.CLOSED or state is State.BROKEN:
+        if state in _ENDED:
             raise LocalProtocolError(f"the association is {state.name.lower()}")
         try:
             if not apdu:
                 raise DecodeError("an empty APDU")
-            if state is State.REQUESTING:
-                return self._receive_answer(apdu)
-            if state is State.AUTHENTICATING:
-                return self._receive_pass_4(apdu)
-            if state is State.ASSOCIATING:
-                return self._receive_aare(apdu)
-            if state is State.RELEASING:
-                return self._receive_rlre(apdu)
+            if apdu[0] in _NOTIFICATION_TAGS:
+                return self._receive_notification(apdu)
+            receive = _RECEIVE.get(state)
+            if receive is not None:
+                return receive(self, apdu)
+            if state is State.ASSOCIATED and apdu[0] in _GENERAL:
+                return self._unasked(self._protector.unprotect(apdu))
         except DlmsError:
             self._state = State.BROKEN
             raise
@@ -272,6 +277,14 @@ class ClientAssociation:
         self._transfer = None
         self._state = State.ASSOCIATED
         return outcome
+
+    def _receive_notification(self, apdu: bytes) -> Event:
+        """One that shows what it is: plain, or in its service-specific ciphered form."""
+        if self._state in (State.IDLE, State.ASSOCIATING):
+            return Ignored("a notification before the association")
+        if self._protector.control and apdu[0] in NOTIFICATIONS:
+            return Ignored("a notification without the protection that is demanded")
+        return self._unasked(self._protector.unprotect(apdu))
 
     def _receive_aare(self, apdu: bytes) -> Event:
         if apdu[0] in (EXCEPTION_RESPONSE, CONFIRMED_SERVICE_ERROR):
@@ -388,6 +401,12 @@ class ClientAssociation:
         return event
 
     def _unasked(self, apdu: bytes) -> Event:
+        """A notification, which is passed over where it can't be read: it answers nothing. Or anything else."""
+        if apdu[0] in NOTIFICATIONS:
+            try:
+                return Notified(decode_notification(apdu))
+            except DecodeError as error:
+                return Ignored(f"a notification: {error}")
         return Ignored(f"an APDU 0x{apdu[0]:02X} that answers nothing")
 
     def _next_invoke(self) -> int:
@@ -409,6 +428,15 @@ class ClientAssociation:
         return InitiateRequest(
             conformance=conformance, client_max_receive_pdu_size=size, dedicated_key=self._dedicated_key
         ).encode()
+
+
+_RECEIVE: Final[dict[State, Callable[[ClientAssociation, bytes], Event]]] = {
+    State.ASSOCIATING: ClientAssociation._receive_aare,
+    State.AUTHENTICATING: ClientAssociation._receive_pass_4,
+    State.REQUESTING: ClientAssociation._receive_answer,
+    State.RELEASING: ClientAssociation._receive_rlre,
+}
+"""What an APDU is taken for; in another state nobody asked for it."""
 
 
 def _cipher_of(settings: AssociationSettings, encryption_key: bytes | None) -> Cipher:

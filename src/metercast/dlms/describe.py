@@ -18,6 +18,7 @@ from metercast.dlms.errors import DecodeError, DlmsError, EncodeError
 from metercast.dlms.initiate import decode_initiate_request, decode_initiate_response
 from metercast.dlms.logical_name import LogicalName
 from metercast.dlms.masking import SecretWatch
+from metercast.dlms.notification import DATA_NOTIFICATION, EVENT_NOTIFICATION, decode_notification
 from metercast.dlms.service_error import (
     ConfirmedServiceError,
     ExceptionResponse,
@@ -142,9 +143,10 @@ _DECODERS: dict[int, tuple[str, Callable[[bytes], Any]]] = {
     set_service.SET_RESPONSE: ("set-response", set_service.decode_set_response),
     action.ACTION_REQUEST: ("action-request", action.decode_action_request),
     action.ACTION_RESPONSE: ("action-response", action.decode_action_response),
+    DATA_NOTIFICATION: ("data-notification", decode_notification),
+    EVENT_NOTIFICATION: ("event-notification", decode_notification),
     0xD8: ("exception-response", decode_exception_response),
 }
-_OTHERS = {0x0F: "data-notification", 0xC2: "event-notification"}
 _BLOCKS = (
     set_service.SetRequestFirstBlock,
     set_service.SetRequestBlock,
@@ -175,8 +177,6 @@ class ApduReader:
         tag = octets[0]
         if tag in PLAIN_TAGS:
             return self._glo(octets)
-        if tag in _OTHERS:
-            return Description(_OTHERS[tag], octets[1:].hex())
         if tag not in _DECODERS:
             raise DecodeError(f"0x{tag:02X} begins no APDU that is known here")
         name, decode = _DECODERS[tag]
@@ -211,7 +211,7 @@ class ApduReader:
     def _glo(self, octets: bytes) -> Description:
         tag = octets[0]
         plain = PLAIN_TAGS[tag]
-        name = f"glo-{_DECODERS[plain][0] if plain in _DECODERS else _OTHERS[plain]}"
+        name = f"glo-{_DECODERS[plain][0]}"
         try:
             body, end = take_octets(octets, 1)
         except IndexError:

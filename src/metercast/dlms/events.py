@@ -3,6 +3,7 @@
 import msgspec
 
 from metercast.dlms.data import Data
+from metercast.dlms.notification import Notification
 from metercast.dlms.results import ActionResultCode, DataAccessResult
 from metercast.dlms.service_error import ConfirmedServiceError, ExceptionResponse
 
@@ -17,6 +18,12 @@ class Ignored(msgspec.Struct, frozen=True):
     """An APDU that answers nothing that was asked; the wait goes on."""
 
     reason: str
+
+
+class Notified(msgspec.Struct, frozen=True):
+    """The server told something by itself, protected as the association demands; the wait goes on."""
+
+    notification: Notification
 
 
 class Associated(msgspec.Struct, frozen=True):
@@ -87,6 +94,7 @@ class Released(msgspec.Struct, frozen=True):
 Event = (
     Send
     | Ignored
+    | Notified
     | Associated
     | Rejected
     | GetResult

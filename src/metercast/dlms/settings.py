@@ -31,19 +31,22 @@ class Authentication(StrEnum):
     @property
     def is_hls(self) -> bool:
         """Both sides prove what they know with challenges, in four passes."""
-        return self not in (Authentication.NONE, Authentication.LLS)
+        return self not in _WITHOUT_CHALLENGE
 
     @property
     def needs_password(self) -> bool:
         """A password, or the secret that both sides share."""
-        return self not in (Authentication.NONE, Authentication.HLS_GMAC, Authentication.HLS_ECDSA)
+        return self not in _WITHOUT_PASSWORD
 
     @property
     def proves_titles(self) -> bool:
         """The system titles of both sides are part of the proof."""
-        return self in (Authentication.HLS_GMAC, Authentication.HLS_SHA256, Authentication.HLS_ECDSA)
+        return self in _PROVING_TITLES
 
 
+_WITHOUT_CHALLENGE = frozenset({Authentication.NONE, Authentication.LLS})
+_WITHOUT_PASSWORD = frozenset({Authentication.NONE, Authentication.HLS_GMAC, Authentication.HLS_ECDSA})
+_PROVING_TITLES = frozenset({Authentication.HLS_GMAC, Authentication.HLS_SHA256, Authentication.HLS_ECDSA})
 _MECHANISMS = {
     Authentication.NONE: Mechanism.NONE,
     Authentication.LLS: Mechanism.LLS,
@@ -149,9 +152,8 @@ class AssociationSettings(msgspec.Struct, frozen=True, kw_only=True):
             raise LocalProtocolError(f"client SAP {self.client_sap} or server SAP {self.server_sap}")
         if self.max_receive_pdu_size != 0 and not 12 <= self.max_receive_pdu_size <= 0xFFFF:
             raise LocalProtocolError(f"maximum receive PDU size {self.max_receive_pdu_size}")
-        for name, title in (("client", self.client_system_title), ("server", self.server_system_title)):
-            if title is not None and len(title) != TITLE_SIZE:
-                raise LocalProtocolError(f"the {name}'s system title has {len(title)} octets, not {TITLE_SIZE}")
+        _check_title("client", self.client_system_title)
+        _check_title("server", self.server_system_title)
         if self.needs_client_title and self.client_system_title is None:
             raise LocalProtocolError("ciphering, hls-gmac, hls-sha256 and hls-ecdsa need the client's system title")
         self._check_authentication()
@@ -177,13 +179,19 @@ class AssociationSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     def _check_keys(self) -> None:
         if self.needs_keys:
+            size = self.key_size
             for name, key in (("encryption", self.encryption_key), ("authentication", self.authentication_key)):
-                if key is None or len(key) != self.key_size:
+                if key is None or len(key) != size:
                     what = f"the {name} key of suite {self.security_suite}"
-                    raise LocalProtocolError(f"{what} is missing or has not {self.key_size} octets")
+                    raise LocalProtocolError(f"{what} is missing or has not {size} octets")
         if self.dedicated and not self.protection.security_control & ENCRYPTED:
             raise LocalProtocolError("a dedicated key is sent to the server, and so needs encryption")
         if self.dedicated and self.broadcast:
             raise LocalProtocolError("a dedicated key is for one server, not of the broadcast key set")
         if self.general_protection and self.protection is Protection.NONE:
             raise LocalProtocolError("general protection needs protection")
+
+
+def _check_title(name: str, title: bytes | None) -> None:
+    if title is not None and len(title) != TITLE_SIZE:
+        raise LocalProtocolError(f"the {name}'s system title has {len(title)} octets, not {TITLE_SIZE}")

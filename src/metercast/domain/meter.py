@@ -85,9 +85,12 @@ class Connection(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fie
 
 
 class Association(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
-    """One application association: client, authentication and protection, each a choice of its own."""
+    """One application association: client, authentication and protection, each a choice of its own.
 
-    client_sap: ClientSap = 16
+    Without `client_sap` it is the one that the meter's profile has for the client of the association's name.
+    """
+
+    client_sap: ClientSap | None = None
     authentication: Authentication = Authentication.NONE
     protection: Protection = Protection.NONE
     security_suite: Literal[0] = 0
@@ -119,6 +122,11 @@ class MeterRecord(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fi
     def management(self) -> Association:
         """The association that commands use; without one, the public client without authentication."""
         return self.associations.get(MANAGEMENT) or self.public
+
+    @property
+    def management_name(self) -> str:
+        """The name of that association."""
+        return MANAGEMENT if MANAGEMENT in self.associations else PUBLIC
 
     @property
     def public(self) -> Association:
@@ -255,7 +263,7 @@ def _check_hdlc(record: MeterRecord) -> None:
         path = "connection.hdlc.physicalDevice"
         raise InvalidField(path, hdlc.physical_device, f"at most {lower} in an address of {hdlc.address_size} octets")
     for name, association in record.associations.items():
-        if association.client_sap > 0x7F:
+        if association.client_sap is not None and association.client_sap > 0x7F:
             raise InvalidField(f"associations.{name}.clientSap", association.client_sap, "at most 127 with HDLC")
 
 

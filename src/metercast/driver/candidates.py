@@ -9,7 +9,8 @@ from metercast.dlms.settings import AssociationSettings
 from metercast.domain.meter import Association, AssociationSecrets, Authentication, Meter, Protection
 from metercast.domain.replacement import SecretKind
 from metercast.domain.words import ErrorClass, ErrorWord
-from metercast.driver.credentials import management_name, management_settings
+from metercast.driver.credentials import management_settings
+from metercast.profiles.model import Profile
 
 # What a meter makes of a secret that is not its own; some just drop what they can't read.
 _SAID = frozenset(
@@ -44,7 +45,7 @@ def used_secrets(association: Association) -> frozenset[SecretKind]:
     return frozenset(used)
 
 
-def candidates(meter: Meter) -> list[Candidate]:
+def candidates(meter: Meter, profile: Profile) -> list[Candidate]:
     """The current secrets first. Meters lock out, and so a wrong try must not repeat itself: where the pending secret
     is the meter's, the first association that tells so makes it the current one; where the old one is, nothing was
     tried in vain. A secret is proved before the next one is replaced, so that there are two candidates at most.
@@ -52,14 +53,14 @@ def candidates(meter: Meter) -> list[Candidate]:
     Raises StepFailed as `management_settings` does.
     """
     used = used_secrets(meter.record.management)
-    pending = [kind for kind in meter.secrets_of(management_name(meter)).pending if kind in used]
-    found = [Candidate(management_settings(meter), None)]
-    return found + [Candidate(management_settings(with_pending(meter, kind)), kind) for kind in pending]
+    pending = [kind for kind in meter.secrets_of(meter.record.management_name).pending if kind in used]
+    found = [Candidate(management_settings(meter, profile), None)]
+    return found + [Candidate(management_settings(with_pending(meter, kind), profile), kind) for kind in pending]
 
 
 def with_pending(meter: Meter, kind: SecretKind) -> Meter:
     """The meter with what is pending in the place of what is current."""
-    name = management_name(meter)
+    name = meter.record.management_name
     secrets = meter.secrets_of(name)
     return with_secrets(meter, name, secrets.with_value(kind, secrets.replacement(kind).pending))
 
@@ -68,9 +69,14 @@ def with_secrets(meter: Meter, name: str, secrets: AssociationSecrets) -> Meter:
     return msgspec.structs.replace(meter, secrets={**meter.secrets, name: secrets})
 
 
-def suspects_secret(failure: StepFailed, *, said: bool = False) -> bool:
-    """Whether another secret is worth a try, after an association failed with `failure`; `said`: the meter said so."""
-    return failure.error in (_SAID if said else _SUSPECT)
+def said_no(failure: StepFailed) -> bool:
+    """Whether the meter answered an association in a way in which it would refuse a wrong secret."""
+    return failure.error in _SAID
+
+
+def may_be_a_no(failure: StepFailed) -> bool:
+    """As `said_no`, or it said nothing, as meters do that can't read what they are sent."""
+    return failure.error in _SUSPECT
 
 
 def neither(failures: list[StepFailed]) -> StepFailed:

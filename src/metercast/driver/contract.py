@@ -5,6 +5,7 @@ from typing import Any, Protocol
 import msgspec
 
 from metercast.commands.contract import CommandType
+from metercast.domain.command import CommandTraits
 from metercast.domain.meter import Meter
 from metercast.domain.outcome import Outcome
 
@@ -24,6 +25,10 @@ class Command(msgspec.Struct, frozen=True):
     type: CommandType
     parameters: Any
 
+    @property
+    def traits(self) -> CommandTraits:
+        return self.type.traits_for(self.parameters)
+
 
 class Checkpoint(Protocol):
     """What the engine holds for one session of one device command."""
@@ -41,6 +46,13 @@ class Checkpoint(Protocol):
     @property
     def progress(self) -> Any:
         """What an earlier session of a long command left, or None."""
+        ...
+
+    async def settle(self, progress: Any) -> None:
+        """Keeps `progress` durably, for the session that follows; raises GiveBack where the lease is lost.
+
+        What the command did so far is known: `verify_first` is about nothing that it did before.
+        """
         ...
 
     def may_send(self) -> None:

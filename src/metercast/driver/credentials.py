@@ -5,8 +5,6 @@ from metercast.dlms.settings import AssociationSettings
 from metercast.dlms.settings import Authentication as DlmsAuthentication
 from metercast.dlms.settings import Protection as DlmsProtection
 from metercast.domain.meter import (
-    MANAGEMENT,
-    PUBLIC,
     Association,
     AssociationSecrets,
     Authentication,
@@ -15,6 +13,7 @@ from metercast.domain.meter import (
     password_octets,
 )
 from metercast.domain.words import ErrorWord
+from metercast.profiles.model import Profile
 
 MAX_RESPONSE_OCTETS = 1024 * 1024
 
@@ -22,7 +21,7 @@ _AUTHENTICATIONS = {each: DlmsAuthentication(each.value) for each in Authenticat
 _PROTECTIONS = {each: DlmsProtection(each.value) for each in Protection}
 
 
-def management_settings(meter: Meter) -> AssociationSettings:
+def management_settings(meter: Meter, profile: Profile) -> AssociationSettings:
     """The settings of the association that commands use.
 
     StepFailed(CredentialsMissing) names what is missing, StepFailed(InternalError) what should never have been
@@ -30,7 +29,7 @@ def management_settings(meter: Meter) -> AssociationSettings:
     """
     record = meter.record
     association = record.management
-    name = management_name(meter)
+    name = record.management_name
     secrets = meter.secrets_of(name)
     missing = _missing(association, secrets)
     if missing:
@@ -38,7 +37,7 @@ def management_settings(meter: Meter) -> AssociationSettings:
         raise StepFailed(ErrorWord.CREDENTIALS_MISSING, f"the meter's record lacks {what}")
     try:
         return AssociationSettings(
-            client_sap=association.client_sap,
+            client_sap=association.client_sap or profile.client_sap(name),
             server_sap=record.server_sap,
             authentication=_AUTHENTICATIONS[association.authentication],
             protection=_PROTECTIONS[association.protection],
@@ -54,14 +53,12 @@ def management_settings(meter: Meter) -> AssociationSettings:
         raise StepFailed(ErrorWord.INTERNAL_ERROR, f"a secret of associations.{name} is not in its format") from None
 
 
-def management_name(meter: Meter) -> str:
-    """Under which name the record has the association that commands use, and its secrets."""
-    return MANAGEMENT if MANAGEMENT in meter.record.associations else PUBLIC
-
-
-def public_settings(meter: Meter) -> AssociationSettings:
-    """The public client: no authentication, no protection (catalogue 2.7)."""
-    return AssociationSettings(client_sap=meter.record.public.client_sap, server_sap=meter.record.server_sap)
+def counter_settings(meter: Meter, profile: Profile) -> AssociationSettings:
+    """The client that may read invocation counters: no authentication, no protection (catalogue 2.7)."""
+    name = profile.association.counter_client
+    association = meter.record.associations.get(name) or Association()
+    client_sap = association.client_sap or profile.client_sap(name)
+    return AssociationSettings(client_sap=client_sap, server_sap=meter.record.server_sap)
 
 
 def _missing(association: Association, secrets: AssociationSecrets) -> list[str]:

@@ -14,6 +14,7 @@ from metercast.driver.contract import Checkpoint, Command, GiveBack
 from metercast.driver.conversation import ExceptionAnswer
 from metercast.driver.counters import InvocationCounters
 from metercast.driver.identity import check_identity
+from metercast.driver.memory import MeterMemory
 from metercast.driver.resync import resynchronise
 from metercast.driver.session import DlmsSession
 from metercast.driver.session_secrets import Keeper
@@ -54,6 +55,7 @@ class DlmsDriver:
         require_identity: bool = True,
         profiles: Profiles = BUILT_IN,
         keeper: Keeper | None = None,
+        memory: MeterMemory | None = None,
         challenge: Callable[[], bytes] = _challenge,
         clock: Callable[[], datetime] = _now,
     ) -> None:
@@ -63,8 +65,10 @@ class DlmsDriver:
         self._require_identity = require_identity
         self._profiles = profiles
         self._keeper = keeper
+        self._memory = memory or MeterMemory()
         self._challenge = challenge
         self._clock = clock
+        self.notified = 0
 
     async def execute(self, command: Command, meter: Meter, checkpoint: Checkpoint) -> Outcome:
         try:
@@ -82,6 +86,7 @@ class DlmsDriver:
             self._challenge,
             self._clock,
             profile,
+            self._memory,
             self._keeper,
         )
         try:
@@ -92,6 +97,7 @@ class DlmsDriver:
         except Exception as error:  # a defect of ours must not end more than this session
             outcome = _defect(session, error)
         finally:
+            self.notified += session.notified
             await session.end()
         if _log.isEnabledFor(logging.DEBUG):
             said = outcome.error or outcome.how or outcome.kind
@@ -125,7 +131,7 @@ class DlmsDriver:
 
     async def _attempt(self, session: DlmsSession, command: Command) -> Outcome:
         record = session.meter.record
-        if self._require_identity and command.type.traits.needs_identity and not record.identity.given:
+        if self._require_identity and command.traits.needs_identity and not record.identity.given:
             detail = f"{command.type.name} needs the meter's identity in its record"
             raise StepFailed(ErrorWord.IDENTITY_REQUIRED, detail)
         await session.keys.associate()
@@ -137,7 +143,7 @@ class DlmsDriver:
 
 
 def _failed(session: DlmsSession, failure: StepFailed) -> Outcome:
-    return Outcome.failed(failure.error, failure.detail[:MAX_DETAIL], session.phase, failure.result)
+    return Outcome.failed(failure.error, failure.detail[:MAX_DETAIL], session.phase, failure.result, failure.progress)
 
 
 def _gave_back(session: DlmsSession, reason: GiveBack) -> Outcome:

@@ -1,5 +1,6 @@
 """One session with one meter, as commands see it: what they read and change, and how far it came."""
 
+import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
@@ -12,6 +13,7 @@ from metercast.dlms.cosem import CosemAttribute, CosemMethod, Selection
 from metercast.dlms.data import Data
 from metercast.dlms.errors import DlmsError
 from metercast.dlms.events import ActionResult, Associated, GetListResult, GetResult, SetResult
+from metercast.dlms.notification import EventNotification, Notification
 from metercast.dlms.protection import NO_COUNTERS
 from metercast.dlms.results import ActionResultCode
 from metercast.dlms.settings import AssociationSettings
@@ -24,12 +26,15 @@ from metercast.driver.counters import InvocationCounters
 from metercast.driver.errors import TransportError
 from metercast.driver.failures import ASSOCIATE, WAIT, Step, connect_failure, failure_of
 from metercast.driver.links import link_to
+from metercast.driver.memory import MeterMemory
 from metercast.driver.session_secrets import Keeper, SessionSecrets
 from metercast.driver.supply import CounterSupply
 from metercast.driver.transport import Connector, Transport
 from metercast.driver.watch import Watch
 from metercast.driver.words import result_word
 from metercast.profiles.model import Profile
+
+_log = logging.getLogger(__name__)
 
 # A meter that finds our counter behind its own may drop what we send, or call it unreadable or a wrong proof.
 _COUNTER_SUSPECTS = frozenset(
@@ -48,7 +53,10 @@ _LIST_ITEM = 10  # a descriptor, no selection
 
 
 class DlmsSession:
-    """Implements commands.contract.MeterSession. `phase` never goes back, whatever is tried again."""
+    """Implements commands.contract.MeterSession. `phase` never goes back, whatever is tried again, but by `settle`.
+
+    `notified` counts what the meter sent without being asked.
+    """
 
     __slots__ = (
         "_challenge",
@@ -58,6 +66,7 @@ class DlmsSession:
         "_conversation",
         "_counters",
         "_lists_refused",
+        "_memory",
         "_settings",
         "_supply",
         "_transport",
@@ -65,6 +74,7 @@ class DlmsSession:
         "associated",
         "keys",
         "meter",
+        "notified",
         "phase",
         "profile",
     )
@@ -79,6 +89,7 @@ class DlmsSession:
         challenge: Callable[[], bytes],
         clock: Callable[[], datetime],
         profile: Profile,
+        memory: MeterMemory,
         keeper: Keeper | None = None,
     ) -> None:
         self.meter = meter
@@ -86,12 +97,14 @@ class DlmsSession:
         self.profile = profile
         self.phase = Phase.BEFORE_ASSOCIATION
         self.associated: Associated | None = None
+        self.notified = 0
         self._checkpoint = checkpoint
         self._connector = connector
         self._counters = counters
         self._watch = watch
         self._challenge = challenge
         self._clock = clock
+        self._memory = memory
         self._lists_refused = False
         self._conversation: Conversation | None = None
         self._transport: Transport | None = None
@@ -107,6 +120,15 @@ class DlmsSession:
     @property
     def progress(self) -> Any:
         return self._checkpoint.progress
+
+    @property
+    def has_changed(self) -> bool:
+        return self.phase is Phase.CHANGING
+
+    async def settle(self, progress: Any) -> None:
+        await self._checkpoint.settle(progress)
+        if self.phase is Phase.CHANGING:
+            self.phase = Phase.READING
 
     def now(self) -> datetime:
         return self._clock()
@@ -224,6 +246,7 @@ class DlmsSession:
 
         `before` are the settings that were used up to now, where the keys are others.
         """
+        self._memory.check_lockout(self.meter.device_id, self.profile.lockout)
         self._supply = await CounterSupply.open(self._counters, self.meter.device_id, settings, before)
         self._settings = settings
         self._conversation = await self._converse(settings, self._supply)
@@ -234,7 +257,13 @@ class DlmsSession:
         apdu = conversation.association.associate()
         conversation.send(apdu)
         self.phase = max(self.phase, Phase.ASSOCIATING)
-        self.associated = await conversation.associated()
+        try:
+            self.associated = await conversation.associated()
+        except StepFailed as failure:
+            if failure.error is ErrorWord.AUTHENTICATION_FAILED:
+                self._memory.refused(self.meter.device_id, self.profile.lockout)
+            raise
+        self._memory.accepted(self.meter.device_id)
         self.phase = max(self.phase, Phase.READING)
 
     @property
@@ -288,6 +317,15 @@ class DlmsSession:
         if self._conversation is not None:
             await self._conversation.release()
 
+    @property
+    def turn(self) -> int:
+        """With which of the secrets that may be the meter's a session begins: 0 the current one, 1 the pending one."""
+        return self._memory.turn(self.meter.device_id)
+
+    @turn.setter
+    def turn(self, turn: int) -> None:
+        self._memory.set_turn(self.meter.device_id, turn)
+
     def may_send(self) -> None:
         """GiveBack without the lease."""
         self._checkpoint.may_send()
@@ -315,12 +353,15 @@ class DlmsSession:
         challenge = self._challenge() if settings.authentication.is_hls else b""
         try:
             association = ClientAssociation(settings, counters, challenge)
-            link, pace = link_to(self.meter.record.connection, settings)
+            link, pace = link_to(self.meter.record.connection, settings, self.profile.delays)
         except DlmsError as error:
             raise failure_of(error, ASSOCIATE) from error
         connection = self.meter.record.connection
         where = f"{connection.host}:{connection.port}"
         await self._previous_gone()
+        pause = self._memory.pause(self.meter.device_id, self.profile.delays)
+        if pause:
+            await self.sleep(pause)
         self._checkpoint.may_send()
         try:
             transport = await self._watch.connecting(self._connector.connect(self.meter))
@@ -328,7 +369,10 @@ class DlmsSession:
             raise connect_failure(error, where) from error
         self._transport = transport
         self._watch.attach(transport)
-        conversation = Conversation(transport, link, association, self._watch, self._checkpoint, supply, pace)
+        conversation = Conversation(
+            transport, link, association, self._watch, self._checkpoint, supply, pace, self._notify
+        )
+        conversation.asks_for_release = self.profile.association.release
         try:
             await conversation.open()
         except BaseException:
@@ -336,11 +380,21 @@ class DlmsSession:
             raise
         return conversation
 
+    def _notify(self, notification: Notification) -> None:
+        """Counted and logged; what it tells is not a command's result, and stays out of the log."""
+        self.notified += 1
+        if isinstance(notification, EventNotification):
+            what = f"event-notification of {notification.attribute}"
+        else:
+            what = f"data-notification {notification.invoke & 0xFF_FFFF}"
+        _log.info("%s: %s in the middle of a session", self.meter.device_id, what)
+
     async def _previous_gone(self) -> None:
         """A meter must never see two connections of ours: the next one waits until the last is closed."""
         if self._transport is not None:
             await self._transport.gone()
             self._transport = None
+            self._memory.ended(self.meter.device_id, self.profile.delays)
 
     async def _open(self) -> Conversation:
         conversation = self._conversation

@@ -1,6 +1,7 @@
 """The secrets of one session: the association is opened with those that the meter takes, and they can be replaced."""
 
 import logging
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
@@ -10,9 +11,8 @@ from metercast.domain.problem import Problem
 from metercast.domain.replacement import SecretKind
 from metercast.domain.secret_changes import ReplacementLost, promote, stage, withdraw
 from metercast.domain.words import ErrorWord
-from metercast.driver.candidates import Candidate, candidates, neither, suspects_secret, used_secrets
+from metercast.driver.candidates import Candidate, candidates, may_be_a_no, neither, said_no, used_secrets
 from metercast.driver.contract import GiveBack
-from metercast.driver.credentials import management_name
 from metercast.driver.identity import check_identity
 from metercast.driver.keeper import Change
 
@@ -34,14 +34,14 @@ class SessionSecrets:
     Without a keeper nothing can be replaced, and what an association proves is forgotten with the session.
     """
 
-    __slots__ = ("_adopted", "_keeper", "_session", "_task_id", "_turn")
+    __slots__ = ("_adopted", "_begin", "_keeper", "_session", "_task_id")
 
     def __init__(self, session: "DlmsSession", keeper: Keeper | None, task_id: str) -> None:
         self._session = session
         self._keeper = keeper
         self._task_id = task_id
-        self._turn = 0  # the candidate at hand: one that the meter did not take is not tried again in this session
         self._adopted: Candidate | None = None
+        self._begin: int | None = None
 
     # -- what commands see -----------------------------------------------------------------------------------------
 
@@ -82,48 +82,56 @@ class SessionSecrets:
         session = self._session
         await session.release()
         session.drop()
-        old, *others = candidates(session.meter)
+        old, *others = candidates(session.meter, session.profile)
         new = next(each for each in others if each.kind is kind)
-        failures: list[StepFailed] = []
-        for candidate in (new, old) if expect_new else (old, new):
-            await session.connect(candidate.settings, before=old.settings)
-            try:
-                await session.associate()
-            except StepFailed as failure:
-                session.drop()
-                if not suspects_secret(failure, said=True):
-                    raise
-                failures.append(failure)
-                continue
-            await check_identity(session)
-            if candidate is new:
-                await self.promote(kind)
-            return candidate is new
-        raise neither(failures)
+        order = (new, old) if expect_new else (old, new)
+        found = await self._open(order, old, tries=said_no)
+        await check_identity(session)
+        if found is new:
+            await self.promote(kind)
+        return found is new
 
     # -- what the driver does --------------------------------------------------------------------------------------
 
     async def associate(self) -> None:
         """Connects and associates, with the pending secret where the meter does not take the current one."""
         session = self._session
-        found = candidates(session.meter)
+        found = candidates(session.meter, session.profile)
+        begin = min(session.turn if self._begin is None else self._begin, len(found) - 1)
+        self._adopted = await self._open(found[begin:], found[0], tries=may_be_a_no)
+
+    async def _open(
+        self, order: Sequence[Candidate], current: Candidate, tries: Callable[[StepFailed], bool]
+    ) -> Candidate:
+        """The first of them that the meter takes; `tries` tells from a failure whether another one is tried.
+
+        A meter that would lock out is left alone before that, and the next session begins with the other one. What was
+        not taken is not tried again in this session.
+        """
+        session = self._session
+        session.turn = 0
         failures: list[StepFailed] = []
-        while True:
-            candidate = found[self._turn]
-            await session.connect(candidate.settings, before=found[0].settings)
+        for candidate in order:
+            self._begin = 0 if candidate is current else 1
+            try:
+                await session.connect(candidate.settings, before=current.settings)
+            except StepFailed as failure:
+                if failures and failure.error is ErrorWord.AUTHENTICATION_FAILED:
+                    session.turn = self._begin
+                    detail = f"{failures[0].detail}; the other secret that may be the meter's is {failure.detail}"
+                    raise StepFailed(ErrorWord.METER_BUSY, detail) from failure
+                raise
             try:
                 await session.associate()
             except StepFailed as failure:
                 failures.append(failure)
-                if len(found) == 1 or not suspects_secret(failure):
+                if len(order) == 1 or not tries(failure):
                     raise
-                if self._turn == len(found) - 1:
-                    raise neither(failures) from None
-                session.drop()
-                self._turn += 1
+                if candidate is not order[-1]:
+                    session.drop()
                 continue
-            self._adopted = candidate
-            return
+            return candidate
+        raise neither(failures)
 
     async def adopt(self) -> None:
         """The meter has proved which secrets it holds: a pending one that it holds is current from now on.
@@ -138,7 +146,6 @@ class SessionSecrets:
         except (GiveBack, StepFailed) as error:
             _log.warning("%s: the new %s could not be stored: %s", self._session.meter.device_id, kind.value, error)
         else:
-            self._turn = 0
             _log.info("%s: the meter holds the new %s", self._session.meter.device_id, kind.value)
 
     # -- steps -----------------------------------------------------------------------------------------------------
@@ -146,7 +153,7 @@ class SessionSecrets:
     @property
     def _secrets(self) -> AssociationSecrets:
         meter = self._session.meter
-        return meter.secrets_of(management_name(meter))
+        return meter.secrets_of(meter.record.management_name)
 
     @property
     def _now(self) -> datetime:
@@ -159,7 +166,7 @@ class SessionSecrets:
             raise StepFailed(ErrorWord.INTERNAL_ERROR, "this driver has no place to keep new secrets")
         session.may_send()  # without the lease another worker decides what is staged
         try:
-            secrets = await self._keeper.change(session.meter.device_id, management_name(session.meter), change)
+            secrets = await self._keeper.change(session.meter.device_id, session.meter.record.management_name, change)
         except ReplacementLost as error:
             raise StepFailed(ErrorWord.OUTCOME_UNKNOWN, str(error)) from error
         except Problem as problem:

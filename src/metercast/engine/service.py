@@ -92,7 +92,8 @@ class Service:
             return replayed
         task = self._new_task(request, task_id, body_hash, caller)
         check_devices(request.devices)
-        check_number(len(request.devices), find_command(task.command_type, self._commands), self._rules)
+        command = find_command(task.command_type, self._commands)
+        check_number(len(request.devices), command, task.command_params, self._rules)
         try:
             return await self._create(task, request.devices, caller, allow_unknown=request.allow_unknown)
         except UnknownDevices as error:
@@ -115,7 +116,7 @@ class Service:
             self._new_task(header, task_id, "", caller)  # says what is wrong with it
             raise Unavailable(f"task {task_id} has just ceased to be: try again")
         task = self._new_task(header, task_id, "", caller)
-        most = most_devices(find_command(task.command_type, self._commands), self._rules)
+        most = most_devices(find_command(task.command_type, self._commands), task.command_params, self._rules)
         await intake.spool_devices(body_hash, most)
         # Its times are those of a request that was made now, however long the lines took.
         task = self._new_task(header, task_id, body_hash.hexdigest(), caller)
@@ -146,8 +147,8 @@ class Service:
         now = self._clock()
         try:
             command = find_command(parent.command_type, self._commands)
-            parse_parameters(command, parent.command_params, now)
-            check_number(count, command, self._rules)
+            traits = command.traits_for(parse_parameters(command, parent.command_params, now))
+            check_number(count, command, parent.command_params, self._rules)
         except InvalidField as error:
             raise Conflict(f"task {parent.task_id} can't be asked for again: {error.detail}") from None
         return NewTask(
@@ -155,10 +156,10 @@ class Service:
             body_hash=body_hash,
             command_id=parent.command_id,
             command_type=parent.command_type,
-            conflict_group=command.traits.conflict_group,
+            conflict_group=traits.conflict_group,
             command_params=parent.command_params,
             scheduled_at=now,
-            expires_at=now + command.traits.expires_after,
+            expires_at=now + traits.expires_after,
             priority=parent.priority,
             requested_by=caller.name,
             retry=parent.retry,

@@ -1,28 +1,40 @@
 """One session of one device command: what the executor runs and the driver asks."""
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from metercast.driver.contract import GiveBack
 from metercast.engine.bucket import ActiveBucket
-from metercast.store.attempts import BegunDevice, OpenDevice
+from metercast.engine.patience import until_stored
+from metercast.store.attempts import BegunDevice, Lease, LeaseLost, OpenDevice
+
+KeepProgress = Callable[[Lease, int, int, Any], Awaitable[None]]
 
 
 class Session:
     """Implements driver.contract.Checkpoint over the state of the bucket."""
 
-    __slots__ = ("begun", "bucket", "clock", "device", "sent")
+    __slots__ = ("begun", "bucket", "clock", "device", "keep", "sent", "settled")
 
     def __init__(
-        self, bucket: ActiveBucket, device: OpenDevice, begun: BegunDevice, clock: Callable[[], datetime]
+        self,
+        bucket: ActiveBucket,
+        device: OpenDevice,
+        begun: BegunDevice,
+        clock: Callable[[], datetime],
+        keep: KeepProgress,
     ) -> None:
         self.bucket = bucket
         self.device = device
         self.begun = begun
         self.clock = clock
+        self.keep = keep
         self.sent = False
+        self.settled = False  # what earlier sessions left open, and this one did before, is known
 
     @property
     def task_id(self) -> str:
@@ -35,6 +47,16 @@ class Session:
     @property
     def progress(self) -> Any:
         return self.begun.progress
+
+    async def settle(self, progress: Any) -> None:
+        """Where the store is away it is asked again until the lease's own deadline."""
+        keep = partial(self.keep, self.bucket.lease, self.begun.position, self.begun.tries, progress)
+        try:
+            async with asyncio.timeout(self.bucket.deadline - time.monotonic()):
+                await until_stored(keep)
+        except (TimeoutError, LeaseLost):
+            raise GiveBack("the lease ran out") from None
+        self.settled = True
 
     def may_send(self) -> None:
         bucket = self.bucket

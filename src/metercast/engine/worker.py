@@ -9,6 +9,7 @@ import msgspec
 import structlog
 
 from metercast.commands.contract import CommandType
+from metercast.domain.problem import InvalidField
 from metercast.domain.states import DeviceStatus, TaskStatus
 from metercast.domain.words import ErrorWord
 from metercast.driver.contract import Command
@@ -131,9 +132,11 @@ class Worker:
         if command_type is None:
             return None
         try:
-            return Command(command_type, msgspec.convert(leased.task.command_params or {}, command_type.parameters))
-        except msgspec.ValidationError:
+            parameters = msgspec.convert(leased.task.command_params or {}, command_type.parameters)
+            command_type.members_of(parameters)
+        except (msgspec.ValidationError, InvalidField):
             return None
+        return Command(command_type, parameters)
 
     async def _refuse_all(self, leased: LeasedBucket) -> None:
         log.error("worker.unknown_command", task_id=leased.task.task_id, command=leased.task.command_type)

@@ -132,6 +132,11 @@ class ServerAssociation:
             self._observer.refused(str(exc))
             return NOT_ALLOWED
 
+    def protect(self, apdu: bytes, *, plain: bool = False) -> bytes:
+        """An APDU of the meter's own accord, as its answers are protected."""
+        policy = self._opened.policy if self._opened is not None and not plain else 0
+        return self._channel.encipher(apdu, policy) if policy else apdu
+
     def end(self, *, released: bool = False) -> None:
         """The association is over: released, or the connection is gone. Harmless where there is none."""
         if self.phase is not Phase.IDLE:

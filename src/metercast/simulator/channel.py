@@ -1,7 +1,8 @@
 """Ciphering on one connection: the meter's keys, its system title, and counters that must rise (catalogue 2.5, 2.7)."""
 
-from metercast.dlms.ciphering import MAX_COUNTER, Cipher, decode_glo, encode_glo
+from metercast.dlms.ciphering import GLO_TAGS, MAX_COUNTER, Cipher, decode_glo, encode_glo
 from metercast.dlms.errors import SecurityError
+from metercast.dlms.general_protection import GENERAL_GLO, encode_general
 from metercast.dlms.hls import prove, verify
 from metercast.dlms.service_error import ExceptionResponse, ServiceErrorCode, StateError
 from metercast.simulator.observer import Observer
@@ -60,7 +61,11 @@ class SecureChannel:
         return opened.plaintext, opened.security_control
 
     def encipher(self, apdu: bytes, control: int) -> bytes:
-        return encode_glo(self._cipher, control, self.title, self._security.next_counter(), apdu)
+        """The service-specific form or, where the APDU has none, general-glo-ciphering."""
+        counter = self._security.next_counter()
+        if apdu[0] in GLO_TAGS:
+            return encode_glo(self._cipher, control, self.title, counter, apdu)
+        return encode_general(GENERAL_GLO, self._cipher, control, self.title, counter, apdu)
 
     def check_proof(self, client_title: bytes, challenge: bytes, proof: bytes) -> None:
         """Pass 3; SecurityError where it proves nothing.

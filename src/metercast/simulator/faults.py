@@ -145,6 +145,18 @@ class RefuseLists(Fault, frozen=True, tag="refuse-lists"):
     answer: Literal["exception-response", "confirmed-service-error", "data-access-result"] = "exception-response"
 
 
+class SendNotification(Fault, frozen=True, tag="send-notification"):
+    """Sends a notification in front of every answer but the first `after_answers`, `count` of them each time.
+
+    It is ciphered as the association's answers are, unless `plain`.
+    """
+
+    form: Literal["data", "event"] = "data"
+    count: Annotated[int, msgspec.Meta(ge=1, le=255)] = 1
+    after_answers: Count = 2
+    plain: bool = False
+
+
 AnyFault = (
     RefuseConnections
     | NeverAnswer
@@ -162,6 +174,7 @@ AnyFault = (
     | HugeLength
     | LoseActionAnswer
     | RefuseLists
+    | SendNotification
 )
 Faults = tuple[AnyFault, ...]
 NO_FAULTS: Faults = ()

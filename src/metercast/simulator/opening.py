@@ -157,7 +157,7 @@ class Opening:
             raise Rejected(reject.diagnostic, transient=reject.result == "transient")
         if server_sap != spec.server_sap:
             raise Rejected(CALLED_AP_TITLE_NOT_RECOGNIZED)
-        if client_sap not in (MANAGEMENT_CLIENT, PUBLIC_CLIENT):
+        if client_sap != MANAGEMENT_CLIENT and not (client_sap == PUBLIC_CLIENT and spec.has_public_client):
             raise Rejected(UserDiagnostic.CALLING_AP_TITLE_NOT_RECOGNIZED)
 
     def _check_context(self, client_sap: int, aarq: Aarq) -> None:

@@ -3,8 +3,9 @@
 from typing import TYPE_CHECKING, Protocol
 
 from metercast.dlms.acse import Mechanism
+from metercast.simulator.answering import Answering
 from metercast.simulator.association import ServerAssociation
-from metercast.simulator.faults import DropConnection, FaultPlay
+from metercast.simulator.faults import DropConnection, FaultPlay, SendNotification
 from metercast.simulator.framing import Request
 from metercast.simulator.log import (
     AssociationAnswered,
@@ -42,7 +43,18 @@ class Line(Protocol):
 class MeterSession(Observer):
     """Takes the frames for its meter and answers them; writes the witness."""
 
-    __slots__ = ("_drop_after", "_ended", "_meter", "_number", "_peer", "association", "line", "outbox", "received")
+    __slots__ = (
+        "_answering",
+        "_drop_after",
+        "_ended",
+        "_meter",
+        "_number",
+        "_peer",
+        "association",
+        "line",
+        "outbox",
+        "received",
+    )
 
     def __init__(self, meter: "SimulatedMeter", line: Line, peer: str, play: FaultPlay) -> None:
         faults = play.open_session()
@@ -55,6 +67,8 @@ class MeterSession(Observer):
             default=None,
         )
         self.association = ServerAssociation(meter, SessionFaults.of(faults, play), self)
+        notification = next((fault for fault in faults if isinstance(fault, SendNotification)), None)
+        self._answering = Answering(self.association, notification, self)
         self.outbox = Outbox(faults, line.write, line.abort, self.fault_played, meter.random)
 
     def begin(self, concurrent: int) -> None:
@@ -83,11 +97,13 @@ class MeterSession(Observer):
         if self.outbox.mute:
             self.outbox.show("never-answer")
             return
-        answer = self.association.receive(*request)
+        answers = self._answering.answers(request)
         if self.association.aborted:
             self.line.abort()
-        elif answer is not None:
-            self.outbox.send(self.line.framed(request, answer))
+            return
+        for answer in answers:
+            if octets := self.line.framed(request, answer):
+                self.outbox.send(octets)
 
     def say(self, octets: bytes) -> None:
         """What the link says beside the answers."""

@@ -64,6 +64,7 @@ class MeterSpec:
     client_system_title: bytes | None = None
     max_pdu: int = DEFAULT_MAX_PDU
     conformance: int = DEFAULT_CONFORMANCE
+    has_public_client: bool = True
     control_mode: int = 4
     clock_offset: float = 0.0
     clock_drift: float = 0.0
