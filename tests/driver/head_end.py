@@ -23,9 +23,7 @@ from metercast.store.contract import Store
 from metercast.store.devices import MeterWrite
 from metercast.vault import Vault
 
-ALL = ["password", "authentication", "encryption", "broadcast", "master"]
-
-
+HELD = [kind for kind in SecretKind if kind is not SecretKind.SIGNING_KEY]  # by the meter too
 PATIENT = Timeouts(connect=10.0, progress=20.0, session=60.0, release=10.0)
 
 
@@ -83,19 +81,18 @@ class HeadEnd:
     async def lost_to(self) -> list[SecretKind]:
         """The secrets of the meter that are stored nowhere: the one thing that must never be."""
         secrets, held = await self.secrets(), self.simulated.state.keys.fingerprints()
-        lost = []
-        for kind in SecretKind:
+        lost: list[SecretKind] = []
+        for kind in HELD:
             stored = {each for each in (secrets.value(kind), secrets.replacement(kind).pending) if each is not None}
-            if held[kind.value] is not None and held[kind.value] not in {
-                fingerprint(_octets(kind, each)) for each in stored
-            }:
+            known = {fingerprint(_octets(kind, each)) for each in stored}
+            if held[kind.value] is not None and held[kind.value] not in known:
                 lost.append(kind)
         return lost
 
     async def is_settled(self) -> bool:
         """What the meter holds is current, and nothing is pending."""
         secrets, held = await self.secrets(), self.simulated.state.keys.fingerprints()
-        current = {kind: secrets.value(kind) for kind in SecretKind}
+        current = {kind: secrets.value(kind) for kind in HELD}
         told = {k.value: None if each is None else fingerprint(_octets(k, each)) for k, each in current.items()}
         return secrets.pending == [] and told == held
 
@@ -110,12 +107,10 @@ class HeadEnd:
 
 
 def losing(number: int, connector: Connector | None = None) -> Tampered:
-    """Answer `number`, from 1, and all that follow in its connection are lost, after the meter did what was asked."""
-    lost: list[int] = []
+    """Answer `number`, from 1, is lost with its connection, after the meter did what was asked."""
 
     def change(data: bytes, count: int) -> bytes:
         if count == number:
-            lost.append(count)
             raise PeerClosed("the answer was lost")
         return data
 

@@ -18,7 +18,7 @@ from metercast.driver.timeouts import Timeouts
 from metercast.driver.transport import Connector, TcpConnector
 from metercast.store.counters import CounterExhausted, CounterName
 
-SECRETS = ("password", "encryptionKey", "authenticationKey", "broadcastKey", "masterKey")
+SECRETS = ("password", "encryptionKey", "authenticationKey", "broadcastKey", "masterKey", "signingKey")
 QUICK = Timeouts(connect=5.0, progress=0.2, session=5.0, release=0.2)
 
 

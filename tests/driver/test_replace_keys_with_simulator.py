@@ -25,8 +25,9 @@ MANY = 60
 
 @asynccontextmanager
 async def head_end(tmp_path: Path, security: str = "hls-gmac", **spec: Any) -> AsyncIterator[HeadEnd]:
-    hdlc, protection = spec.pop("hdlc", None), spec.pop("protection", None)
-    population = Population.build(1, security=security, protection=protection, hdlc=hdlc)  # type: ignore[arg-type]
+    """`spec` are options of the population, or of its one meter."""
+    options = {name: spec.pop(name) for name in ("hdlc", "protection", "suite", "dedicated", "general") if name in spec}
+    population = Population.build(1, security=security, **options)  # type: ignore[arg-type]
     meters = Population((replace(population.meters[0], **spec),))
     store = await SqliteStore.open(tmp_path / "store.db")
     try:
@@ -79,6 +80,10 @@ async def test_the_authentication_key_is_proved_before_the_encryption_key_is_sta
         (["password"], "hls-sha256", {}),
         (["password", "authentication", "encryption"], "hls-md5", {"protection": "both"}),
         (["encryption"], "lls", {"protection": "encrypted"}),
+        (["authentication", "encryption", "broadcast"], "hls-gmac", {"suite": 2, "dedicated": True, "general": True}),
+        (["authentication", "broadcast"], "lls", {"protection": "both", "key_set": "broadcast"}),
+        (["password", "authentication"], "hls", {"protection": "authenticated", "suite": 1}),
+        (["authentication"], "hls-ecdsa", {"protection": "both"}),
     ],
 )
 async def test_killed_before_any_step(tmp_path: Path, keys: list[str], security: str, spec: dict[str, Any]) -> None:

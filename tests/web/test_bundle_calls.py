@@ -35,7 +35,7 @@ def minutes(task: dict[str, Any]) -> float:
 async def test_an_error_names_the_field_of_the_member(idle_api: Api) -> None:
     keys = {"class": 64, "obis": "0.0.43.0.0.255", "attribute": 2, "value": {"tag": "enum", "value": 0}}
     refused = (await submit(idle_api, {"command": "READ_CLOCK"}, {"command": "SET", "parameters": keys})).json()
-    assert refused["path"] == "commandParams.commands[1].parameters.class"
-    assert refused["received"] == "64"
+    assert refused["detail"].startswith("commandParams.commands[1].parameters.class: ")
+    assert refused["detail"].endswith("received 64")
     nested = (await submit(idle_api, {"command": "BUNDLE", "parameters": {"commands": []}})).json()
-    assert nested["path"] == "commandParams.commands[0].command"
+    assert nested["detail"].startswith("commandParams.commands[0].command: a bundle holds no bundle")

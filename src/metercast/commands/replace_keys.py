@@ -15,6 +15,7 @@ import msgspec
 
 from metercast.commands.contract import CommandType, MeterSession, StepFailed
 from metercast.commands.parameters import ROOT, Obis, logical_name, require
+from metercast.dlms.ciphering import KEY_SIZES
 from metercast.dlms.cosem import CosemAttribute, CosemMethod
 from metercast.dlms.data import Data
 from metercast.dlms.key_wrap import wrap_key
@@ -30,7 +31,6 @@ SECURITY_SETUP, ASSOCIATION = 64, 15
 KEY_TRANSFER, CHANGE_HLS_SECRET = 2, 2
 SECRET = 7
 MIN_PASSWORD = 8
-KEY_SIZES: Final = {0: 16, 1: 16, 2: 32}  # octets, by security suite
 _LETTERS: Final = string.ascii_letters + string.digits
 _HEX: Final = "hex:"
 

@@ -12,6 +12,8 @@ from metercast.domain.words import ErrorClass, ErrorWord
 from metercast.driver.credentials import management_settings
 from metercast.profiles.model import Profile
 
+_WITHOUT_PASSWORD = frozenset({Authentication.NONE, Authentication.HLS_GMAC, Authentication.HLS_ECDSA})
+
 # What a meter makes of a secret that is not its own; some just drop what they can't read.
 _SAID = frozenset(
     {
@@ -37,10 +39,11 @@ def used_secrets(association: Association) -> frozenset[SecretKind]:
     tagged = association.protection in (Protection.AUTHENTICATED, Protection.BOTH)
     used = set()
     if gmac or association.protection is not Protection.NONE:
-        used.add(SecretKind.ENCRYPTION_KEY)
+        broadcast = association.key_set == "broadcast"
+        used.add(SecretKind.BROADCAST_KEY if broadcast else SecretKind.ENCRYPTION_KEY)
     if gmac or tagged:
         used.add(SecretKind.AUTHENTICATION_KEY)
-    if association.authentication not in (Authentication.NONE, Authentication.HLS_GMAC):
+    if association.authentication not in _WITHOUT_PASSWORD:
         used.add(SecretKind.PASSWORD)
     return frozenset(used)
 

@@ -1,6 +1,7 @@
 """One session with one meter, as commands see it: what they read and change, and how far it came."""
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
@@ -13,10 +14,11 @@ from metercast.dlms.cosem import CosemAttribute, CosemMethod, Selection
 from metercast.dlms.data import Data
 from metercast.dlms.errors import DlmsError
 from metercast.dlms.events import ActionResult, Associated, GetListResult, GetResult, SetResult
+from metercast.dlms.hls import MAX_CHALLENGE
 from metercast.dlms.notification import EventNotification, Notification
 from metercast.dlms.protection import NO_COUNTERS
 from metercast.dlms.results import ActionResultCode
-from metercast.dlms.settings import AssociationSettings
+from metercast.dlms.settings import AssociationSettings, Authentication
 from metercast.domain.meter import Meter, Secrets
 from metercast.domain.outcome import Phase
 from metercast.domain.words import ErrorWord
@@ -351,8 +353,11 @@ class DlmsSession:
     async def _converse(self, settings: AssociationSettings, supply: CounterSupply | None) -> Conversation:
         counters = supply.next if supply is not None else NO_COUNTERS
         challenge = self._challenge() if settings.authentication.is_hls else b""
+        if settings.authentication is Authentication.HLS_ECDSA:
+            challenge = (challenge + self._challenge())[:MAX_CHALLENGE]  # 32 octets at least are wanted there
+        dedicated_key = os.urandom(settings.key_size) if settings.dedicated else b""
         try:
-            association = ClientAssociation(settings, counters, challenge)
+            association = ClientAssociation(settings, counters, challenge, dedicated_key)
             link, pace = link_to(self.meter.record.connection, settings, self.profile.delays)
         except DlmsError as error:
             raise failure_of(error, ASSOCIATE) from error

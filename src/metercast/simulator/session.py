@@ -1,6 +1,7 @@
 """One session on one meter: from the first octet of a connection that is for it to the last."""
 
-from typing import TYPE_CHECKING, Protocol
+from random import Random
+from typing import Protocol
 
 from metercast.dlms.acse import Mechanism
 from metercast.simulator.answering import Answering
@@ -19,11 +20,10 @@ from metercast.simulator.log import (
     now,
 )
 from metercast.simulator.observer import Observer, Service
+from metercast.simulator.opening import AssociationHolder
 from metercast.simulator.outbox import Outbox
 from metercast.simulator.session_faults import SessionFaults
-
-if TYPE_CHECKING:
-    from metercast.simulator.meter import SimulatedMeter
+from metercast.simulator.witness import Witness
 
 
 class Line(Protocol):
@@ -38,6 +38,19 @@ class Line(Protocol):
 
     def peer_has_gone(self) -> bool:
         """The client has closed its side, even if the event loop has not yet said so."""
+
+
+class SessionHolder(AssociationHolder, Protocol):
+    """The meter, as far as a session needs it."""
+
+    witness: Witness
+    random: Random
+    session_count: int
+
+    @property
+    def meter_id(self) -> str: ...
+
+    def forget_session(self, session: "MeterSession") -> None: ...
 
 
 class MeterSession(Observer):
@@ -56,7 +69,7 @@ class MeterSession(Observer):
         "received",
     )
 
-    def __init__(self, meter: "SimulatedMeter", line: Line, peer: str, play: FaultPlay) -> None:
+    def __init__(self, meter: SessionHolder, line: Line, peer: str, play: FaultPlay) -> None:
         faults = play.open_session()
         self._meter, self.line, self._peer = meter, line, peer
         self._number = meter.session_count
