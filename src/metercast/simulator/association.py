@@ -25,7 +25,9 @@ from metercast.dlms.service_error import EXCEPTION_RESPONSE, ExceptionResponse, 
 from metercast.dlms.set import SET_REQUEST
 from metercast.simulator.access import ObjectAccess
 from metercast.simulator.channel import PLAIN, OutOfStep, Seal, SecureChannel, Silence
-from metercast.simulator.objects.model import standard_model, standard_object_list
+from metercast.simulator.dialect import USUAL
+from metercast.simulator.objects.dialect import dialect_model
+from metercast.simulator.objects.model import ObjectModel, standard_model, standard_object_list
 from metercast.simulator.observer import Observer
 from metercast.simulator.opening import HLS, AssociationHolder, Opened, Opening
 from metercast.simulator.security import another_name, another_title
@@ -96,9 +98,11 @@ class ServerAssociation:
 
     @property
     def object_list(self) -> Data:
-        return standard_object_list(
-            PUBLIC_CLIENT if self.client_sap == PUBLIC_CLIENT else MANAGEMENT_CLIENT, self._meter.spec.security_version
-        )
+        client_sap = PUBLIC_CLIENT if self.client_sap == PUBLIC_CLIENT else MANAGEMENT_CLIENT
+        spec = self._meter.spec
+        if spec.dialect == USUAL:
+            return standard_object_list(client_sap, spec.security_version)
+        return self._model().object_list(client_sap)
 
     @property
     def aborted(self) -> bool:
@@ -111,6 +115,7 @@ class ServerAssociation:
         if not apdu:
             self._observer.refused("an empty APDU")
             return None
+        client_sap = self._meter.spec.dialect.role(client_sap)
         try:
             if apdu[0] == AARQ:
                 return self._associate(client_sap, server_sap, apdu)
@@ -118,6 +123,9 @@ class ServerAssociation:
                 self._observer.refused(f"APDU 0x{apdu[0]:02X} outside an association")
                 return NOT_ALLOWED
             if apdu[0] == RLRQ:
+                if not self._meter.spec.dialect.releases:
+                    self._observer.refused("an RLRQ, which this model does not know")
+                    return UNSUPPORTED
                 return self._release(apdu)
             return self._serve(apdu)
         except OutOfStep as stale:
@@ -158,9 +166,7 @@ class ServerAssociation:
         self.client_sap = client_sap
         self._opened = opened
         self._channel.dedicate(opened.dedicated_key)
-        self._access = ObjectAccess(
-            standard_model(self._meter.spec.security_version), self._meter.state, self, self._faults, self._observer
-        )
+        self._access = ObjectAccess(self._model(), self._meter.state, self, self._faults, self._observer)
         self._services = Services(self._access, opened.conformance)
         self._meter.hold(self, alone=self._faults.hold is not None)
         if opened.mechanism in HLS:
@@ -169,6 +175,11 @@ class ServerAssociation:
             self.phase = Phase.OPEN
             self._observer.association_established(client_sap, Mechanism(opened.mechanism))
         return answer
+
+    def _model(self) -> ObjectModel:
+        spec = self._meter.spec
+        model = standard_model(spec.security_version)
+        return model if spec.dialect == USUAL else dialect_model(model, spec.dialect)
 
     def _release(self, apdu: bytes) -> bytes:
         assert self._opened is not None

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from metercast.dlms.elliptic import PrivateKey
+from metercast.simulator.dialect import USUAL, USUAL_MANAGEMENT_CLIENT, Dialect
 from metercast.simulator.faults import NO_FAULTS, Faults
 
 Authentication = Literal["none", "lls", "hls", "hls-md5", "hls-sha1", "hls-gmac", "hls-sha256", "hls-ecdsa"]
@@ -12,7 +13,7 @@ Suite = Literal[0, 1, 2]
 AUTHENTICATIONS: tuple[Authentication, ...] = get_args(Authentication)
 MIXED: tuple[Authentication, ...] = ("none", "lls", "hls-gmac")
 
-MANAGEMENT_CLIENT = 1
+MANAGEMENT_CLIENT = USUAL_MANAGEMENT_CLIENT
 PUBLIC_CLIENT = 16
 
 # Priority, block transfer with get, set and action; get, set, action, selective access (catalogue 2.3).
@@ -82,6 +83,7 @@ class MeterSpec:
     clock_offset: float = 0.0
     clock_drift: float = 0.0
     past_activation: Literal["at-once", "never"] = "at-once"
+    dialect: Dialect = USUAL
     faults: Faults = NO_FAULTS
 
     @property
@@ -109,7 +111,7 @@ class MeterSpec:
         if self.gateway is not None:
             connection["channel"] = self.gateway
         management: dict[str, Any] = {
-            "clientSap": MANAGEMENT_CLIENT,
+            "clientSap": self.dialect.management_client,
             "authentication": self.authentication,
             "protection": self.protection,
         }
@@ -137,7 +139,7 @@ class MeterSpec:
             "deviceId": self.meter_id,
             "connection": connection,
             "serverSap": self.server_sap,
-            "profile": "generic",
+            "profile": self.dialect.profile,
             "timeZone": self.time_zone,
             "associations": {"management": management, "public": {"clientSap": PUBLIC_CLIENT}},
             "identity": identity,
