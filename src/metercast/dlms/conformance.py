@@ -33,7 +33,8 @@ class Conformance(IntFlag):
 
 
 CLIENT_DEFAULT = Conformance(
-    Conformance.PRIORITY_MANAGEMENT
+    Conformance.GENERAL_BLOCK_TRANSFER
+    | Conformance.PRIORITY_MANAGEMENT
     | Conformance.BLOCK_TRANSFER_GET
     | Conformance.BLOCK_TRANSFER_SET
     | Conformance.BLOCK_TRANSFER_ACTION
