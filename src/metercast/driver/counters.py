@@ -77,6 +77,15 @@ class InvocationCounters:
         if first >= counter.end:
             counter.value, counter.end = first, first + self._block
 
+    async def rise(self, counter: Counter, least: int) -> None:
+        """Gives nothing below `least` from now on."""
+        if counter.value >= least:
+            return
+        if least + LOW <= counter.end:
+            counter.value = least
+        else:
+            await self.refill(counter, at_least=least)
+
     async def catch_up(self, counter: Counter, last_accepted: int, max_jump: int = MAX_COUNTER) -> None:
         """Goes on behind the value that a meter says it accepted last.
 
@@ -86,12 +95,7 @@ class InvocationCounters:
         limit = min(max_jump, self._max_jump)
         if last_accepted + 1 - counter.value > limit:
             raise CounterJump(counter.value, last_accepted, limit)
-        if last_accepted < counter.value:
-            return
-        if last_accepted + 1 + LOW <= counter.end:
-            counter.value = last_accepted + 1
-        else:
-            await self.refill(counter, at_least=last_accepted + 1)
+        await self.rise(counter, last_accepted + 1)
 
 
 def key_fingerprint(key: bytes) -> str:

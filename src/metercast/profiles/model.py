@@ -61,8 +61,12 @@ class Objects(Section, frozen=True):
     billing_scripts: Annotated[LogicalName, _about("BILLING_RESET: the script table (class 9)")]
     billing_counter: Annotated[LogicalName, _about("BILLING_RESET: what proves that it ran (class 1)")]
     push_setup: Annotated[LogicalName, _about("SET_PUSH_SETUP (class 40)")]
-    association: Annotated[LogicalName, _about("READ_ASSOCIATION, and what looks into the object list (class 15)")]
-    security_setup: Annotated[LogicalName, _about("READ_SECURITY, and the check of the system title (class 64)")]
+    association: Annotated[
+        LogicalName, _about("READ_ASSOCIATION, REPLACE_KEYS for passwords, and what needs the object list (class 15)")
+    ]
+    security_setup: Annotated[
+        LogicalName, _about("READ_SECURITY, REPLACE_KEYS, and the check of the system title (class 64)")
+    ]
     logical_device_name: Annotated[LogicalName, _about("The check of the identity (class 1)")]
 
 
