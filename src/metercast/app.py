@@ -25,6 +25,7 @@ from metercast.domain.meter import StoredMeter
 from metercast.driver.contract import Driver
 from metercast.driver.counters import InvocationCounters
 from metercast.driver.dlms import DlmsDriver
+from metercast.driver.keeper import SecretKeeper
 from metercast.driver.timeouts import Timeouts
 from metercast.driver.transport import TcpConnector
 from metercast.engine.engine import Engine
@@ -84,7 +85,7 @@ class Metercast:
         try:
             vault = await _open_vault(config, store)
             traces = Traces(_trace_directory(config), _now)
-            driver = driver_of(config, store) if driver_of else dlms_driver(config, store, profiles, traces)
+            driver = driver_of(config, store) if driver_of else dlms_driver(config, store, profiles, vault, traces)
             opened = cls(config, store, vault, driver, profiles, traces)
             await opened._ensure_admin()
         except BaseException:
@@ -126,7 +127,7 @@ class Metercast:
             raise StartError(f"cannot write {path}: {error.strerror}") from None
 
 
-def dlms_driver(config: Config, store: Store, profiles: Profiles, traces: Traces) -> Driver:
+def dlms_driver(config: Config, store: Store, profiles: Profiles, vault: Vault, traces: Traces) -> Driver:
     """The driver that speaks to meters over TCP."""
     timeouts = Timeouts(
         connect=config.connect_timeout_seconds,
@@ -141,6 +142,7 @@ def dlms_driver(config: Config, store: Store, profiles: Profiles, traces: Traces
         require_identity=config.require_identity,
         profiles=profiles,
         tracer=traces,
+        keeper=SecretKeeper(store, vault),
     )
 
 

@@ -49,7 +49,8 @@ class Phase(Enum):
 class ServerAssociation:
     """One association on one connection; it is the `Caller` that the objects see.
 
-    `aborted` is True once the connection must be dropped without sending the answer.
+    `aborted` is True once the connection must be dropped without sending the answer. `in_blocks` is set while a
+    request is at hand that came in general blocks: its answer goes so too, whatever its size.
     """
 
     def __init__(self, meter: AssociationHolder, faults: SessionFaults, observer: Observer) -> None:
@@ -62,6 +63,7 @@ class ServerAssociation:
         self.logical_device_name = name.encode("ascii")
         self.phase = Phase.IDLE
         self.client_sap = 0
+        self.in_blocks = False
         self._opened: Opened | None = None
         self._services: Services | None = None
         self._access: ObjectAccess | None = None
@@ -201,7 +203,7 @@ class ServerAssociation:
     def _serve(self, apdu: bytes) -> bytes | None:
         assert self._opened is not None
         limit = self._meter.spec.max_pdu
-        if limit and len(apdu) > limit:
+        if limit and len(apdu) > limit and not self.in_blocks:
             self._observer.refused(f"an APDU of {len(apdu)} octets, above {limit}")
             return TOO_LONG
         seal = PLAIN
@@ -230,6 +232,8 @@ class ServerAssociation:
             return self._reply_to_hls(apdu)
         assert self._services is not None
         limit = self._opened.max_answer or NO_LIMIT
+        if self.in_blocks:
+            return self._services.answer(apdu, NO_LIMIT)
         return self._services.answer(apdu, limit - seal.overhead(limit))
 
     def _reply_to_hls(self, apdu: bytes) -> bytes:

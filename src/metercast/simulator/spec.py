@@ -20,6 +20,8 @@ PUBLIC_CLIENT = 16
 DEFAULT_CONFORMANCE = 0x005C1D
 SELECTIVE_ACCESS = 0x000004
 MULTIPLE_REFERENCES = 0x000200
+BLOCK_TRANSFERS = 0x001C00
+GENERAL_BLOCK_TRANSFER = 0x200000
 GENERAL_PROTECTION = 0x400000
 DEFAULT_MAX_PDU = 1024
 
@@ -46,6 +48,7 @@ class MeterSpec:
     `new_keys` says from when on a key holds that was transferred, and `counter_restarts` whether the client's
     invocation counter begins anew with a new encryption key. `past_activation` says what an armed time in the past
     does; `port` 0 lets the system choose.
+    `block_window` is how many general blocks the meter takes at once.
     `gateway` names the gateway that the meter stands behind; its own host and port then have no meaning.
     """
 
@@ -78,6 +81,7 @@ class MeterSpec:
     client_system_title: bytes | None = None
     max_pdu: int = DEFAULT_MAX_PDU
     conformance: int = DEFAULT_CONFORMANCE
+    block_window: int = 4
     has_public_client: bool = True
     control_mode: int = 4
     clock_offset: float = 0.0
