@@ -291,7 +291,7 @@ class DlmsSession:
         assert self._supply is not None
         if last_accepted < self._supply.last_given:
             return False
-        await self._supply.catch_up(last_accepted)
+        await self._supply.catch_up(last_accepted, self.profile.association.max_counter_jump)
         return True
 
     async def read_as_public(self, settings: AssociationSettings, attribute: CosemAttribute) -> Data:

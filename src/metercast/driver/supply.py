@@ -64,10 +64,10 @@ class CounterSupply:
     async def refill(self) -> None:
         await _reserved(self._counters.refill(self._counter))
 
-    async def catch_up(self, last_accepted: int) -> None:
+    async def catch_up(self, last_accepted: int, max_jump: int) -> None:
         """Goes on behind what the meter accepted last; StepFailed where that is further than we allow."""
         try:
-            await _reserved(self._counters.catch_up(self._counter, last_accepted))
+            await _reserved(self._counters.catch_up(self._counter, last_accepted, max_jump))
         except CounterJump as jump:
             raise StepFailed(ErrorWord.INVOCATION_COUNTER_ERROR, str(jump)) from jump
 
