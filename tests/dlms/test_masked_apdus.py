@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from tests.dlms.meter import AK, CLIENT, EK, seal
 
+from metercast.dlms.access import AccessItemResult, AccessKind, AccessRequest, AccessResponse, AccessSpecification
 from metercast.dlms.acse import Aarq
 from metercast.dlms.action import (
     ActionRequestBlock,
@@ -102,7 +103,19 @@ def masked(*services: Any) -> list[bytes]:
                 ).encode(),
             )
         ],
-        [b"\xd9" + bytes(5) + SECRET],  # ACCESS, and what nobody knows
+        [
+            AccessRequest(
+                5,
+                [AccessSpecification(AccessKind.SET, PASSWORD), AccessSpecification(AccessKind.GET, HARMLESS)],
+                [Data.octets(SECRET), Data.null()],
+            )
+        ],
+        [
+            AccessRequest(5, [AccessSpecification(AccessKind.GET, PASSWORD)], [Data.null()]),
+            AccessResponse(5, [Data.octets(SECRET)], [AccessItemResult(AccessKind.GET, DataAccessResult.SUCCESS)], b""),
+        ],
+        [b"\xd9" + bytes(5) + SECRET],  # not to be read
+        [b"\xd6" + bytes(5) + SECRET],  # what nobody knows
         [b"\xe0\x80\x00\x01\x00\x00\x0c" + SECRET],  # a block of something plain
         [b"\xc1\x01\xc1" + SECRET],  # not to be read
         [b"\x60\x0c" + SECRET],

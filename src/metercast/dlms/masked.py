@@ -2,8 +2,18 @@
 
 from typing import Any, Final
 
+import msgspec
+
 from metercast.dlms import acse, action, get
 from metercast.dlms import set as set_service
+from metercast.dlms.access import (
+    ACCESS_REQUEST,
+    ACCESS_RESPONSE,
+    AccessRequest,
+    AccessResponse,
+    decode_access_request,
+    decode_access_response,
+)
 from metercast.dlms.ber import encode_element
 from metercast.dlms.ciphering import DED_PLAIN_TAGS, PLAIN_TAGS
 from metercast.dlms.data import Data, Tag, encode_data
@@ -21,6 +31,8 @@ _DECODERS: Final = {
     get.GET_RESPONSE: get.decode_get_response,
     set_service.SET_REQUEST: set_service.decode_set_request,
     action.ACTION_REQUEST: action.decode_action_request,
+    ACCESS_REQUEST: decode_access_request,
+    ACCESS_RESPONSE: decode_access_response,
 }
 _GENERAL_BLOCK: Final = 0xE0
 _KEPT: Final = 6  # octets of a form that is not known here: enough to see what it is
@@ -59,6 +71,8 @@ class Masker:
     def _masked_service(self, apdu: bytes) -> bytes:
         service: Any = _DECODERS[apdu[0]](apdu)
         fields = self._watch.secret_fields(service)
+        if fields and isinstance(service, AccessRequest | AccessResponse):
+            return _masked_values(apdu, service)
         for field in fields:
             apdu = _masked_tail(apdu, getattr(service, field))
         return apdu
@@ -100,6 +114,11 @@ def _masked_tail(apdu: bytes, content: Any) -> bytes:
     octets = [_encoded(item) for item in items]
     tail = b"".join(_masked_value(item, len(size)) for item, size in zip(items, octets, strict=True))
     return apdu[: len(apdu) - len(tail)] + tail
+
+
+def _masked_values(apdu: bytes, service: AccessRequest | AccessResponse) -> bytes:
+    masked = msgspec.structs.replace(service, values=[_blank(value) for value in service.values]).encode()
+    return masked if len(masked) == len(apdu) else _struck_out(apdu, _KEPT)
 
 
 def _encoded(item: Any) -> bytes:
