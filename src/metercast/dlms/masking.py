@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from metercast.dlms import action, get
 from metercast.dlms import set as set_service
+from metercast.dlms.access import AccessRequest, AccessResponse
 from metercast.dlms.cosem import CosemAttribute, CosemMethod
 
 _INVOKE_ID: Final = 0x0F
@@ -53,11 +54,21 @@ class SecretWatch:
             return frozenset({"result"}) if service.invoke & _INVOKE_ID in self._read else _NONE
         elif isinstance(service, get.GetResponseList):
             return frozenset({"results"}) if service.invoke & _INVOKE_ID in self._read else _NONE
+        elif isinstance(service, AccessRequest):
+            return self._access_fields(service)
+        elif isinstance(service, AccessResponse):
+            return frozenset({"values"}) if service.invoke & _INVOKE_ID in self._read else _NONE
         elif isinstance(service, set_service.SetRequestBlock | action.ActionRequestBlock):
             return frozenset({"block"}) if service.invoke & _INVOKE_ID in self._written else _NONE
         elif isinstance(service, _WRITES) and self._note(self._written, service.invoke, _targets(service)):
             return _CONTENTS & frozenset(service.__struct_fields__)
         return _NONE
+
+    def _access_fields(self, request: AccessRequest) -> frozenset[str]:
+        """An access-request reads and writes: a secret in it hides its values, and those of its answer."""
+        targets = [specification.target for specification in request.specifications]
+        secret = self._note(self._read, request.invoke, targets)
+        return frozenset({"values"}) if secret else _NONE
 
     @staticmethod
     def _note(invokes: set[int], invoke: int, targets: Iterable[CosemAttribute | CosemMethod]) -> bool:
