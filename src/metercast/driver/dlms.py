@@ -79,7 +79,7 @@ class DlmsDriver:
         except UnknownProfile as error:
             detail = f"profile {meter.record.profile!r} of the meter's record: {error}"
             return Outcome.failed(ErrorWord.UNKNOWN_PROFILE, detail[:MAX_DETAIL], Phase.BEFORE_ASSOCIATION)
-        watch = self._watchdog.watch()
+        watch = self._watchdog.watch(self._watchdog.timeouts.of_meter(meter.record.connection))
         session = DlmsSession(
             meter,
             checkpoint,
