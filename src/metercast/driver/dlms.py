@@ -6,6 +6,8 @@ import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+import msgspec
+
 from metercast.commands.contract import StepFailed
 from metercast.domain.meter import Meter
 from metercast.domain.outcome import Outcome, Phase
@@ -96,6 +98,8 @@ class DlmsDriver:
         finally:
             self.notified += session.notified
             await session.end()
+        if session.alarms:
+            outcome = msgspec.structs.replace(outcome, alarms=tuple(session.alarms))
         if _log.isEnabledFor(logging.DEBUG):
             said = outcome.error or outcome.how or outcome.kind
             _log.debug("%s %s: %s after %s", meter.device_id, command.type.name, said, session.phase.name)
@@ -140,7 +144,10 @@ class DlmsDriver:
 
 
 def _failed(session: DlmsSession, failure: StepFailed) -> Outcome:
-    return Outcome.failed(failure.error, failure.detail[:MAX_DETAIL], session.phase, failure.result, failure.progress)
+    detail = failure.detail[:MAX_DETAIL]
+    if failure.error is ErrorWord.SECURITY_VIOLATION and session.phase is Phase.CHANGING:
+        detail += "; a change had been sent, and the meter may have made it"
+    return Outcome.failed(failure.error, detail, session.phase, failure.result, failure.progress)
 
 
 def _gave_back(session: DlmsSession, reason: GiveBack) -> Outcome:
