@@ -8,11 +8,12 @@ from typing import Any
 import msgspec
 
 from metercast.commands.registry import command_type, parse_parameters
-from metercast.domain.meter import AssociationSecrets, Meter, MeterRecord
+from metercast.domain.meter import AssociationSecrets, Meter, MeterRecord, Secrets
 from metercast.domain.outcome import Outcome
 from metercast.driver.contract import Checkpoint, Command, GiveBack
 from metercast.driver.counters import InvocationCounters
 from metercast.driver.dlms import DlmsDriver
+from metercast.driver.keeper import Change
 from metercast.driver.timeouts import Timeouts
 from metercast.driver.transport import Connector, TcpConnector
 from metercast.store.counters import CounterExhausted, CounterName
@@ -44,6 +45,17 @@ class MemoryCounterStore:
         return first
 
 
+class MemoryKeeper:
+    """Implements driver.session_secrets.Keeper for one meter."""
+
+    def __init__(self, secrets: Secrets) -> None:
+        self.secrets = dict(secrets)
+
+    async def change(self, device_id: str, association: str, change: Change) -> Secrets:
+        self.secrets[association] = change(self.secrets.get(association, AssociationSecrets()))
+        return dict(self.secrets)
+
+
 def always() -> bool:
     return True
 
@@ -59,6 +71,7 @@ class ScriptedCheckpoint:
     sends: int = 0
     changes: int = 0
     settled: list[Any] = field(default_factory=list)
+    task_id: str = "task-1"
 
     async def settle(self, progress: Any) -> None:
         self.settled.append(progress)

@@ -9,9 +9,14 @@ from metercast.dlms.service_error import ConfirmedServiceError, ExceptionRespons
 
 
 class Send(msgspec.Struct, frozen=True):
-    """Not done yet: this APDU must follow."""
+    """Not done yet: this APDU must follow, and then, without waiting for an answer, `more` where there are any."""
 
     apdu: bytes
+    more: tuple[bytes, ...] = ()
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """Not done yet: one of several general blocks came; the server goes on by itself."""
 
 
 class Ignored(msgspec.Struct, frozen=True):
@@ -93,6 +98,7 @@ class Released(msgspec.Struct, frozen=True):
 
 Event = (
     Send
+    | Waiting
     | Ignored
     | Notified
     | Associated

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from metercast.commands.contract import StepFailed
 from metercast.dlms.association import ClientAssociation, State
 from metercast.dlms.errors import DlmsError, SecurityError
-from metercast.dlms.events import Associated, Event, Ignored, Notified, Rejected, Send, ServiceError
+from metercast.dlms.events import Associated, Event, Ignored, Notified, Rejected, Send, ServiceError, Waiting
 from metercast.dlms.link import Link
 from metercast.dlms.notification import Notification
 from metercast.dlms.service_error import ExceptionResponse
@@ -21,7 +21,8 @@ from metercast.driver.watch import Watch
 from metercast.driver.words import exception_word, rejection_text, rejection_word, service_error_word
 
 MAX_IGNORED = 100
-_NOT_THE_END = (Send, Ignored, Notified, ExceptionResponse, ServiceError)
+_ASK_AGAIN_AFTER = 0.3  # of the limit for a silence: three times, before the session ends
+_NOT_THE_END = (Send, Waiting, Ignored, Notified, ExceptionResponse, ServiceError)
 
 
 class ServiceRefused(StepFailed):
@@ -102,7 +103,8 @@ class Conversation:
             raise failure_of(error, LINK) from error
 
     def send(self, apdu: bytes) -> None:
-        self._write(self._link.send(apdu))
+        if octets := self._link.send(apdu):
+            self._write(octets)
 
     async def answer(self, what: Step) -> Event:
         """The event that ends the service that was sent. Blocks are asked for, stray APDUs are passed over."""
@@ -114,8 +116,12 @@ class Conversation:
                     return event
                 if isinstance(event, Send):
                     self.send(event.apdu)
+                    for apdu in event.more:
+                        self.send(apdu)
                     if self.needs_counters:
                         await self.prepare()
+                elif isinstance(event, Waiting):
+                    self._listen()
                 elif isinstance(event, (Ignored, Notified)):
                     if isinstance(event, Notified):
                         self._notified(event.notification)
@@ -179,12 +185,13 @@ class Conversation:
         return inbox.pop(0)
 
     async def _read(self) -> None:
-        """What comes next, or after a silence the link's own question for it."""
+        """What comes next, or after a silence the question for it: the link's own, or that for lost blocks."""
         pace, link = self._pace, self._link
-        if pace is None:
+        if pace is None and not self._association.awaits_blocks:
             data = await self._transport.read()
         else:
-            timer = self._loop.call_later(pace.poll_after, self._transport.nudge)
+            silence = self._watch.patience * _ASK_AGAIN_AFTER if pace is None else pace.poll_after
+            timer = self._loop.call_later(silence, self._transport.nudge)
             try:
                 data = await self._transport.read()
             finally:
@@ -196,6 +203,8 @@ class Conversation:
         else:
             self._inbox.extend(link.unblock())
             outgoing = link.take_outgoing() or link.poll()
+            if pace is None:
+                outgoing += b"".join(map(link.send, self._association.again()))
         if outgoing:
             self._write(outgoing)
 

@@ -15,11 +15,11 @@ from metercast.domain.words import ErrorWord
 from metercast.driver.contract import Checkpoint, Command, GiveBack
 from metercast.driver.conversation import ExceptionAnswer
 from metercast.driver.counters import InvocationCounters
-from metercast.driver.credentials import management_settings
 from metercast.driver.identity import check_identity
 from metercast.driver.memory import MeterMemory
 from metercast.driver.resync import resynchronise
 from metercast.driver.session import DlmsSession
+from metercast.driver.session_secrets import Keeper
 from metercast.driver.timeouts import Timeouts
 from metercast.driver.transport import Connector
 from metercast.driver.watch import Watchdog
@@ -43,9 +43,9 @@ def _now() -> datetime:
 class DlmsDriver:
     """Implements driver.contract.Driver over the transports of `connector`.
 
-    `profiles` are those that meters' records may name. `challenge` gives the client's HLS challenge (8 to 64 octets)
-    and `clock` the wall clock in UTC; both are injected in tests. `require_identity` False switches off the demand
-    that a relay command's meter names its identity.
+    `profiles` are those that meters' records may name. `keeper` stores new secrets; without one none is replaced.
+    `challenge` gives the client's HLS challenge (8 to 64 octets) and `clock` the wall clock in UTC; both are injected
+    in tests. `require_identity` False switches off the demand that a relay command's meter names its identity.
     """
 
     def __init__(
@@ -56,6 +56,7 @@ class DlmsDriver:
         *,
         require_identity: bool = True,
         profiles: Profiles = BUILT_IN,
+        keeper: Keeper | None = None,
         memory: MeterMemory | None = None,
         challenge: Callable[[], bytes] = _challenge,
         clock: Callable[[], datetime] = _now,
@@ -65,6 +66,7 @@ class DlmsDriver:
         self._watchdog = Watchdog(timeouts or Timeouts())
         self._require_identity = require_identity
         self._profiles = profiles
+        self._keeper = keeper
         self._memory = memory or MeterMemory()
         self._challenge = challenge
         self._clock = clock
@@ -87,6 +89,7 @@ class DlmsDriver:
             self._clock,
             profile,
             self._memory,
+            self._keeper,
         )
         try:
             outcome = await self._run(session, command)
@@ -135,9 +138,9 @@ class DlmsDriver:
         if self._require_identity and command.traits.needs_identity and not record.identity.given:
             detail = f"{command.type.name} needs the meter's identity in its record"
             raise StepFailed(ErrorWord.IDENTITY_REQUIRED, detail)
-        await session.connect(management_settings(session.meter, session.profile))
-        await session.associate()
+        await session.keys.associate()
         await check_identity(session)
+        await session.keys.adopt()
         outcome = await command.type.perform(session, command.parameters)
         await session.release()
         return outcome

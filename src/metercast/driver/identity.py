@@ -1,14 +1,18 @@
 """Whether the meter is the one that its record names: after association, before anything is changed."""
 
+from typing import TYPE_CHECKING
+
 from metercast.commands.contract import StepFailed
 from metercast.dlms.cosem import CosemAttribute
 from metercast.dlms.data import Data, Tag
 from metercast.dlms.errors import DecodeError
 from metercast.domain.words import ErrorWord, SecurityEvent
-from metercast.driver.session import DlmsSession
+
+if TYPE_CHECKING:
+    from metercast.driver.session import DlmsSession
 
 
-async def check_identity(session: DlmsSession) -> None:
+async def check_identity(session: "DlmsSession") -> None:
     """StepFailed(IdentityMismatch) where what the record names is not what the meter tells."""
     identity, objects = session.meter.record.identity, session.profile.objects
     if identity.server_system_title is not None:
@@ -26,7 +30,7 @@ async def check_identity(session: DlmsSession) -> None:
             raise _mismatch("logical device name", _text(name), repr(identity.logical_device_name))
 
 
-async def _read(session: DlmsSession, attribute: CosemAttribute) -> bytes:
+async def _read(session: "DlmsSession", attribute: CosemAttribute) -> bytes:
     return _octets(await session.get(attribute), attribute)
 
 

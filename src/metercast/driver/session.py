@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
 from metercast.commands.contract import MeterRefused, SelectionUnavailable, StepFailed
 from metercast.dlms.association import ClientAssociation
 from metercast.dlms.cosem import CosemAttribute, CosemMethod, Selection
@@ -17,7 +19,7 @@ from metercast.dlms.notification import EventNotification, Notification
 from metercast.dlms.protection import NO_COUNTERS
 from metercast.dlms.results import ActionResultCode
 from metercast.dlms.settings import AssociationSettings, Authentication
-from metercast.domain.meter import Meter
+from metercast.domain.meter import Meter, Secrets
 from metercast.domain.outcome import Phase
 from metercast.domain.words import ErrorWord, SecurityEvent
 from metercast.driver.contract import Checkpoint
@@ -27,6 +29,7 @@ from metercast.driver.errors import TransportError
 from metercast.driver.failures import ASSOCIATE, WAIT, Step, connect_failure, event_of, failure_of
 from metercast.driver.links import link_to
 from metercast.driver.memory import MeterMemory
+from metercast.driver.session_secrets import Keeper, SessionSecrets
 from metercast.driver.supply import CounterSupply
 from metercast.driver.transport import Connector, Transport
 from metercast.driver.watch import Watch
@@ -73,6 +76,7 @@ class DlmsSession:
         "_watch",
         "alarms",
         "associated",
+        "keys",
         "meter",
         "notified",
         "phase",
@@ -90,8 +94,10 @@ class DlmsSession:
         clock: Callable[[], datetime],
         profile: Profile,
         memory: MeterMemory,
+        keeper: Keeper | None = None,
     ) -> None:
         self.meter = meter
+        self.keys = SessionSecrets(self, keeper, checkpoint.task_id)
         self.profile = profile
         self.phase = Phase.BEFORE_ASSOCIATION
         self.associated: Associated | None = None
@@ -169,7 +175,7 @@ class DlmsSession:
     async def set(self, attribute: CosemAttribute, value: Data | Callable[[], Data]) -> None:
         conversation = await self._open()
         what = Step("SET", attribute)
-        self._ask_to_change()
+        self.ask_to_change()
         try:
             apdu = conversation.association.set(attribute, value() if callable(value) else value)
         except DlmsError as error:
@@ -184,7 +190,7 @@ class DlmsSession:
     async def action(self, method: CosemMethod, parameter: Data | None = None) -> Data | None:
         conversation = await self._open()
         what = Step("ACTION", method)
-        self._ask_to_change()
+        self.ask_to_change()
         try:
             apdu = conversation.association.action(method, parameter)
         except DlmsError as error:
@@ -240,10 +246,13 @@ class DlmsSession:
 
     # -- what the driver does --------------------------------------------------------------------------------------
 
-    async def connect(self, settings: AssociationSettings) -> None:
-        """Reserves counters, then opens the transport. Raises StepFailed, and GiveBack from the store."""
+    async def connect(self, settings: AssociationSettings, before: AssociationSettings | None = None) -> None:
+        """Reserves counters, then opens the transport. Raises StepFailed, and GiveBack from the store.
+
+        `before` are the settings that were used up to now, where the keys are others.
+        """
         self._memory.check_lockout(self.meter.device_id, self.profile.lockout)
-        self._supply = await CounterSupply.open(self._counters, self.meter.device_id, settings)
+        self._supply = await CounterSupply.open(self._counters, self.meter.device_id, settings, before)
         self._settings = settings
         self._conversation = await self._converse(settings, self._supply)
 
@@ -301,7 +310,7 @@ class DlmsSession:
         assert self._supply is not None
         if last_accepted < self._supply.last_given:
             return False
-        await self._supply.catch_up(last_accepted)
+        await self._supply.catch_up(last_accepted, self.profile.association.max_counter_jump)
         return True
 
     async def read_as_public(self, settings: AssociationSettings, attribute: CosemAttribute) -> Data:
@@ -328,6 +337,23 @@ class DlmsSession:
         """Ends the association as well as it goes; never raises."""
         if self._conversation is not None:
             await self._conversation.release()
+
+    @property
+    def turn(self) -> int:
+        """With which of the secrets that may be the meter's a session begins: 0 the current one, 1 the pending one."""
+        return self._memory.turn(self.meter.device_id)
+
+    @turn.setter
+    def turn(self, turn: int) -> None:
+        self._memory.set_turn(self.meter.device_id, turn)
+
+    def may_send(self) -> None:
+        """GiveBack without the lease."""
+        self._checkpoint.may_send()
+
+    def use_secrets(self, secrets: Secrets) -> None:
+        """From the next association on."""
+        self.meter = msgspec.structs.replace(self.meter, secrets=secrets)
 
     def drop(self) -> None:
         """Gives up the transport; the session may connect anew."""
@@ -408,7 +434,7 @@ class DlmsSession:
             await conversation.prepare()
         return conversation
 
-    def _ask_to_change(self) -> None:
+    def ask_to_change(self) -> None:
         """Once, before the first change; after that the session finishes what it began."""
         if self.phase is not Phase.CHANGING:
             self._checkpoint.may_change()

@@ -25,7 +25,9 @@ from metercast.dlms.service_error import EXCEPTION_RESPONSE, ExceptionResponse, 
 from metercast.dlms.set import SET_REQUEST
 from metercast.simulator.access import ObjectAccess
 from metercast.simulator.channel import PLAIN, OutOfStep, Seal, SecureChannel, Silence
-from metercast.simulator.objects.model import standard_model, standard_object_list
+from metercast.simulator.dialect import USUAL
+from metercast.simulator.objects.dialect import dialect_model
+from metercast.simulator.objects.model import ObjectModel, standard_model, standard_object_list
 from metercast.simulator.observer import Observer
 from metercast.simulator.opening import HLS, AssociationHolder, Opened, Opening
 from metercast.simulator.security import another_name, another_title
@@ -47,7 +49,8 @@ class Phase(Enum):
 class ServerAssociation:
     """One association on one connection; it is the `Caller` that the objects see.
 
-    `aborted` is True once the connection must be dropped without sending the answer.
+    `aborted` is True once the connection must be dropped without sending the answer. `in_blocks` is set while a
+    request is at hand that came in general blocks: its answer goes so too, whatever its size.
     """
 
     def __init__(self, meter: AssociationHolder, faults: SessionFaults, observer: Observer) -> None:
@@ -60,6 +63,7 @@ class ServerAssociation:
         self.logical_device_name = name.encode("ascii")
         self.phase = Phase.IDLE
         self.client_sap = 0
+        self.in_blocks = False
         self._opened: Opened | None = None
         self._services: Services | None = None
         self._access: ObjectAccess | None = None
@@ -96,9 +100,11 @@ class ServerAssociation:
 
     @property
     def object_list(self) -> Data:
-        return standard_object_list(
-            PUBLIC_CLIENT if self.client_sap == PUBLIC_CLIENT else MANAGEMENT_CLIENT, self._meter.spec.security_version
-        )
+        client_sap = PUBLIC_CLIENT if self.client_sap == PUBLIC_CLIENT else MANAGEMENT_CLIENT
+        spec = self._meter.spec
+        if spec.dialect == USUAL:
+            return standard_object_list(client_sap, spec.security_version)
+        return self._model().object_list(client_sap)
 
     @property
     def aborted(self) -> bool:
@@ -111,6 +117,7 @@ class ServerAssociation:
         if not apdu:
             self._observer.refused("an empty APDU")
             return None
+        client_sap = self._meter.spec.dialect.role(client_sap)
         try:
             if apdu[0] == AARQ:
                 return self._associate(client_sap, server_sap, apdu)
@@ -118,6 +125,9 @@ class ServerAssociation:
                 self._observer.refused(f"APDU 0x{apdu[0]:02X} outside an association")
                 return NOT_ALLOWED
             if apdu[0] == RLRQ:
+                if not self._meter.spec.dialect.releases:
+                    self._observer.refused("an RLRQ, which this model does not know")
+                    return UNSUPPORTED
                 return self._release(apdu)
             return self._serve(apdu)
         except OutOfStep as stale:
@@ -158,9 +168,7 @@ class ServerAssociation:
         self.client_sap = client_sap
         self._opened = opened
         self._channel.dedicate(opened.dedicated_key)
-        self._access = ObjectAccess(
-            standard_model(self._meter.spec.security_version), self._meter.state, self, self._faults, self._observer
-        )
+        self._access = ObjectAccess(self._model(), self._meter.state, self, self._faults, self._observer)
         self._services = Services(self._access, opened.conformance)
         self._meter.hold(self, alone=self._faults.hold is not None)
         if opened.mechanism in HLS:
@@ -169,6 +177,11 @@ class ServerAssociation:
             self.phase = Phase.OPEN
             self._observer.association_established(client_sap, Mechanism(opened.mechanism))
         return answer
+
+    def _model(self) -> ObjectModel:
+        spec = self._meter.spec
+        model = standard_model(spec.security_version)
+        return model if spec.dialect == USUAL else dialect_model(model, spec.dialect)
 
     def _release(self, apdu: bytes) -> bytes:
         assert self._opened is not None
@@ -190,7 +203,7 @@ class ServerAssociation:
     def _serve(self, apdu: bytes) -> bytes | None:
         assert self._opened is not None
         limit = self._meter.spec.max_pdu
-        if limit and len(apdu) > limit:
+        if limit and len(apdu) > limit and not self.in_blocks:
             self._observer.refused(f"an APDU of {len(apdu)} octets, above {limit}")
             return TOO_LONG
         seal = PLAIN
@@ -219,6 +232,8 @@ class ServerAssociation:
             return self._reply_to_hls(apdu)
         assert self._services is not None
         limit = self._opened.max_answer or NO_LIMIT
+        if self.in_blocks:
+            return self._services.answer(apdu, NO_LIMIT)
         return self._services.answer(apdu, limit - seal.overhead(limit))
 
     def _reply_to_hls(self, apdu: bytes) -> bytes:

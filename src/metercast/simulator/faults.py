@@ -157,6 +157,15 @@ class SendNotification(Fault, frozen=True, tag="send-notification"):
     plain: bool = False
 
 
+class LoseBlocks(Fault, frozen=True, tag="lose-blocks"):
+    """Of the general blocks that the meter sends, every so many-th is lost on the way.
+
+    The first one of an answer to a request in one APDU never is: its loss is that of any answer.
+    """
+
+    every: Annotated[int, msgspec.Meta(ge=2)] = 4
+
+
 AnyFault = (
     RefuseConnections
     | NeverAnswer
@@ -175,6 +184,7 @@ AnyFault = (
     | LoseActionAnswer
     | RefuseLists
     | SendNotification
+    | LoseBlocks
 )
 Faults = tuple[AnyFault, ...]
 NO_FAULTS: Faults = ()

@@ -29,6 +29,8 @@ class SimulatedMeter:
         self.max_concurrent = 0
         self._holder: object | None = None
         self._held_until = 0.0
+        self._rests_until = 0.0
+        self.wrong_passwords = 0
         self._play = FaultPlay()
         self.state.on_execution = self._executed
         self.faults = spec.faults
@@ -62,7 +64,20 @@ class SimulatedMeter:
         return session
 
     def forget_session(self, session: MeterSession) -> None:
+        if self.spec.dialect.rest_seconds:
+            self._rests_until = time.monotonic() + self.spec.dialect.rest_seconds
         self.sessions.remove(session)
+
+    @property
+    def is_resting(self) -> bool:
+        return time.monotonic() < self._rests_until
+
+    def takes_password(self, right: bool) -> bool:
+        limit = self.spec.dialect.lock_after
+        if limit and self.wrong_passwords >= limit:
+            return False
+        self.wrong_passwords = 0 if right else self.wrong_passwords + 1
+        return right
 
     # One association at a time, where a fault asks for it.
 

@@ -71,6 +71,13 @@ class AssociationHolder(Protocol):
     @property
     def security(self) -> MeterSecurity: ...
 
+    @property
+    def is_resting(self) -> bool:
+        """So short a time after a connection this model gives no association."""
+
+    def takes_password(self, right: bool) -> bool:
+        """Whether a password that is right or wrong is accepted: a model may lock after some wrong ones."""
+
     def is_held(self, owner: object) -> bool:
         """Another association holds the meter, or one that was dropped still does."""
 
@@ -158,6 +165,9 @@ class Opening:
         if reject is not None:
             self._observer.fault_played(reject.kind)
             raise Rejected(reject.diagnostic, transient=reject.result == "transient")
+        if self._meter.is_resting:
+            self._observer.refused("the meter rests after its last connection")
+            raise Rejected(UserDiagnostic.NO_REASON_GIVEN, transient=True)
         if server_sap != spec.server_sap:
             raise Rejected(CALLED_AP_TITLE_NOT_RECOGNIZED)
         if client_sap != MANAGEMENT_CLIENT and not (client_sap == PUBLIC_CLIENT and spec.has_public_client):
@@ -193,7 +203,7 @@ class Opening:
             if self._faults.wrong_key:
                 self._observer.fault_played("wrong-key")
                 password += b"?"
-            if not compare_digest(value, password):
+            if not self._meter.takes_password(compare_digest(value, password)):
                 raise Rejected(UserDiagnostic.AUTHENTICATION_FAILURE)
         if expected in HLS:
             if not MIN_CHALLENGE <= len(value) <= MAX_CHALLENGE:
@@ -232,9 +242,11 @@ class Opening:
         if initiate.dlms_version < DLMS_VERSION:
             raise Rejected(refused, information=_VERSION_TOO_LOW)
         conformance = int(initiate.conformance) & spec.offered
-        if not conformance:
+        strict = spec.dialect.strict
+        if not conformance or (strict and int(initiate.conformance) & ~spec.conformance):
             raise Rejected(refused, information=_INCOMPATIBLE_CONFORMANCE)
-        if initiate.client_max_receive_pdu_size in RESERVED_PDU_SIZES:
+        size = initiate.client_max_receive_pdu_size
+        if size in RESERVED_PDU_SIZES or (strict and not 0 < size <= spec.max_pdu):
             raise Rejected(refused, information=_PDU_SIZE_TOO_SHORT)
         key = initiate.dedicated_key
         if key is not None and (not seal.control & ENCRYPTED or len(key) != KEY_SIZES[spec.security_suite]):

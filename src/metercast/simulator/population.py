@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from metercast.dlms.ciphering import KEY_SIZES
 from metercast.dlms.elliptic import CURVES
+from metercast.simulator.dialect import USUAL, Dialect
 from metercast.simulator.faults import FaultRule
 from metercast.simulator.spec import (
     DEFAULT_CONFORMANCE,
@@ -70,6 +71,7 @@ class Population:
         clock_offset: float | None = None,
         first_number: int = 1,
         hdlc: HdlcSpec | None = None,
+        dialect: Dialect = USUAL,
     ) -> "Population":
         """`count` meters, named meter-0001 and so on.
 
@@ -78,7 +80,7 @@ class Population:
         `protection` overrides what the security implies (both for hls-gmac, none otherwise), `suite` the security
         suite (1 for hls-ecdsa, 0 otherwise). `dedicated` and `general` let the meters' records ask for dedicated keys
         and general ciphering, where anything is ciphered. `clock_offset` None gives each clock an error of its own,
-        below a minute.
+        below a minute. `dialect` is what they all do otherwise than the usual meter.
         """
         if not 0 <= gateway <= count <= MAX_METERS:
             raise ValueError(f"{count} meters, {gateway} behind a gateway: at most {MAX_METERS}, the gateway's within")
@@ -111,6 +113,7 @@ class Population:
                     conformance=DEFAULT_CONFORMANCE | (MULTIPLE_REFERENCES if multiple_references else 0),
                     clock_offset=offset,
                     hdlc=hdlc,
+                    dialect=dialect,
                     dedicated_ciphering=dedicated and encrypts,
                     general_protection=general and spec.protection != "none",
                 )

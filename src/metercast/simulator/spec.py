@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from metercast.dlms.elliptic import PrivateKey
+from metercast.simulator.dialect import USUAL, USUAL_MANAGEMENT_CLIENT, Dialect
 from metercast.simulator.faults import NO_FAULTS, Faults
 
 Authentication = Literal["none", "lls", "hls", "hls-md5", "hls-sha1", "hls-gmac", "hls-sha256", "hls-ecdsa"]
@@ -12,13 +13,15 @@ Suite = Literal[0, 1, 2]
 AUTHENTICATIONS: tuple[Authentication, ...] = get_args(Authentication)
 MIXED: tuple[Authentication, ...] = ("none", "lls", "hls-gmac")
 
-MANAGEMENT_CLIENT = 1
+MANAGEMENT_CLIENT = USUAL_MANAGEMENT_CLIENT
 PUBLIC_CLIENT = 16
 
 # Priority, block transfer with get, set and action; get, set, action, selective access (catalogue 2.3).
 DEFAULT_CONFORMANCE = 0x005C1D
 SELECTIVE_ACCESS = 0x000004
 MULTIPLE_REFERENCES = 0x000200
+BLOCK_TRANSFERS = 0x001C00
+GENERAL_BLOCK_TRANSFER = 0x200000
 GENERAL_PROTECTION = 0x400000
 DEFAULT_MAX_PDU = 1024
 
@@ -45,6 +48,7 @@ class MeterSpec:
     `new_keys` says from when on a key holds that was transferred, and `counter_restarts` whether the client's
     invocation counter begins anew with a new encryption key. `past_activation` says what an armed time in the past
     does; `port` 0 lets the system choose.
+    `block_window` is how many general blocks the meter takes at once.
     `gateway` names the gateway that the meter stands behind; its own host and port then have no meaning.
     """
 
@@ -77,11 +81,13 @@ class MeterSpec:
     client_system_title: bytes | None = None
     max_pdu: int = DEFAULT_MAX_PDU
     conformance: int = DEFAULT_CONFORMANCE
+    block_window: int = 4
     has_public_client: bool = True
     control_mode: int = 4
     clock_offset: float = 0.0
     clock_drift: float = 0.0
     past_activation: Literal["at-once", "never"] = "at-once"
+    dialect: Dialect = USUAL
     faults: Faults = NO_FAULTS
 
     @property
@@ -109,7 +115,7 @@ class MeterSpec:
         if self.gateway is not None:
             connection["channel"] = self.gateway
         management: dict[str, Any] = {
-            "clientSap": MANAGEMENT_CLIENT,
+            "clientSap": self.dialect.management_client,
             "authentication": self.authentication,
             "protection": self.protection,
         }
@@ -137,7 +143,7 @@ class MeterSpec:
             "deviceId": self.meter_id,
             "connection": connection,
             "serverSap": self.server_sap,
-            "profile": "generic",
+            "profile": self.dialect.profile,
             "timeZone": self.time_zone,
             "associations": {"management": management, "public": {"clientSap": PUBLIC_CLIENT}},
             "identity": identity,
