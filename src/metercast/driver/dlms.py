@@ -21,6 +21,7 @@ from metercast.driver.resync import resynchronise
 from metercast.driver.session import DlmsSession
 from metercast.driver.session_secrets import Keeper
 from metercast.driver.timeouts import Timeouts
+from metercast.driver.tracing import Tracer
 from metercast.driver.transport import Connector
 from metercast.driver.watch import Watchdog
 from metercast.profiles.collection import BUILT_IN, Profiles
@@ -58,6 +59,7 @@ class DlmsDriver:
         profiles: Profiles = BUILT_IN,
         keeper: Keeper | None = None,
         memory: MeterMemory | None = None,
+        tracer: Tracer | None = None,
         challenge: Callable[[], bytes] = _challenge,
         clock: Callable[[], datetime] = _now,
     ) -> None:
@@ -68,6 +70,7 @@ class DlmsDriver:
         self._profiles = profiles
         self._keeper = keeper
         self._memory = memory or MeterMemory()
+        self._tracer = tracer
         self._challenge = challenge
         self._clock = clock
         self.notified = 0
@@ -78,7 +81,7 @@ class DlmsDriver:
         except UnknownProfile as error:
             detail = f"profile {meter.record.profile!r} of the meter's record: {error}"
             return Outcome.failed(ErrorWord.UNKNOWN_PROFILE, detail[:MAX_DETAIL], Phase.BEFORE_ASSOCIATION)
-        watch = self._watchdog.watch()
+        watch = self._watchdog.watch(self._watchdog.timeouts.of_meter(meter.record.connection))
         session = DlmsSession(
             meter,
             checkpoint,
@@ -91,6 +94,9 @@ class DlmsDriver:
             self._memory,
             self._keeper,
         )
+        if self._tracer is not None:
+            session.trace = self._tracer.begin(command, meter, checkpoint)
+        outcome: Outcome | None = None
         try:
             outcome = await self._run(session, command)
         except GiveBack as reason:
@@ -101,6 +107,8 @@ class DlmsDriver:
         finally:
             self.notified += session.notified
             await session.end()
+            if session.trace is not None:
+                session.trace.end("given up" if outcome is None else _told(outcome))
         if session.alarms:
             outcome = msgspec.structs.replace(outcome, alarms=tuple(session.alarms))
         if _log.isEnabledFor(logging.DEBUG):
@@ -144,6 +152,12 @@ class DlmsDriver:
         outcome = await command.type.perform(session, command.parameters)
         await session.release()
         return outcome
+
+
+def _told(outcome: Outcome) -> str:
+    """For a trace; the result is not in it."""
+    said = outcome.error or outcome.how or outcome.kind
+    return f"the session ended: {said}" + (f": {outcome.detail}" if outcome.detail else "")
 
 
 def _failed(session: DlmsSession, failure: StepFailed) -> Outcome:
