@@ -12,6 +12,7 @@ from metercast.dlms.errors import (
     LinkRefused,
     NotNegotiated,
     RemoteProtocolError,
+    RequestTooLong,
     SecurityError,
     TooLongError,
 )
@@ -29,6 +30,7 @@ _WORDS: tuple[tuple[type[Exception], ErrorWord], ...] = (
     (TooLongError, ErrorWord.INVALID_RESPONSE),
     (RemoteProtocolError, ErrorWord.INVALID_RESPONSE),
     (CountersExhausted, ErrorWord.INVOCATION_COUNTER_ERROR),
+    (RequestTooLong, ErrorWord.PDU_TOO_LONG),
     (NotNegotiated, ErrorWord.SERVICE_NOT_SUPPORTED),
 )
 
