@@ -15,6 +15,7 @@ from tests.driver.support import ScriptedCheckpoint
 from metercast.domain.meter import password_octets
 from metercast.domain.outcome import How, Outcome, OutcomeKind, Phase
 from metercast.domain.replacement import SecretKind
+from metercast.domain.secret_changes import give
 from metercast.domain.words import ErrorWord
 from metercast.driver.counters import InvocationCounters
 from metercast.driver.dlms import DlmsDriver
@@ -356,3 +357,17 @@ async def test_no_secret_is_in_a_log_or_an_outcome(tmp_path: Path, caplog: pytes
                 assert secret.lower() not in told
                 assert secret.encode() not in stored
                 assert (password_octets(secret) or b"") not in stored
+
+
+async def test_a_key_from_an_old_file_costs_one_wrong_try(tmp_path: Path) -> None:
+    """As an import leaves it that names the key with which the meter came."""
+    async with head_end(tmp_path) as end:
+        came_with = (await end.secrets()).authentication_key
+        assert (await end.run("REPLACE_KEYS", KEYS)).how is How.DONE
+        keeper, kind = SecretKeeper(end.store, end.vault), SecretKind.AUTHENTICATION_KEY
+        await keeper.change(end.simulated.meter_id, "management", lambda secrets: give(secrets, kind, came_with))
+        assert (await end.secrets()).authentication_key == came_with
+        for _ in range(3):
+            assert (await end.run("READ_CLOCK", task_id="task-2")).how is How.DONE
+        assert await end.is_settled()
+        assert sum(end.refusals()) == 1
