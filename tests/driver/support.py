@@ -20,6 +20,7 @@ from metercast.store.counters import CounterExhausted, CounterName
 
 SECRETS = ("password", "encryptionKey", "authenticationKey", "broadcastKey", "masterKey", "signingKey")
 QUICK = Timeouts(connect=5.0, progress=0.2, session=5.0, release=0.2)
+PATIENT = Timeouts(connect=10.0, progress=20.0, session=60.0, release=1.0)
 
 
 class MemoryCounterStore:

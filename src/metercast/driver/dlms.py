@@ -19,6 +19,7 @@ from metercast.driver.resync import resynchronise
 from metercast.driver.session import DlmsSession
 from metercast.driver.session_secrets import Keeper
 from metercast.driver.timeouts import Timeouts
+from metercast.driver.tracing import Tracer
 from metercast.driver.transport import Connector
 from metercast.driver.watch import Watchdog
 from metercast.profiles.collection import BUILT_IN, Profiles
@@ -56,6 +57,7 @@ class DlmsDriver:
         profiles: Profiles = BUILT_IN,
         keeper: Keeper | None = None,
         memory: MeterMemory | None = None,
+        tracer: Tracer | None = None,
         challenge: Callable[[], bytes] = _challenge,
         clock: Callable[[], datetime] = _now,
     ) -> None:
@@ -66,6 +68,7 @@ class DlmsDriver:
         self._profiles = profiles
         self._keeper = keeper
         self._memory = memory or MeterMemory()
+        self._tracer = tracer
         self._challenge = challenge
         self._clock = clock
         self.notified = 0
@@ -76,7 +79,7 @@ class DlmsDriver:
         except UnknownProfile as error:
             detail = f"profile {meter.record.profile!r} of the meter's record: {error}"
             return Outcome.failed(ErrorWord.UNKNOWN_PROFILE, detail[:MAX_DETAIL], Phase.BEFORE_ASSOCIATION)
-        watch = self._watchdog.watch()
+        watch = self._watchdog.watch(self._watchdog.timeouts.of_meter(meter.record.connection))
         session = DlmsSession(
             meter,
             checkpoint,
@@ -89,6 +92,9 @@ class DlmsDriver:
             self._memory,
             self._keeper,
         )
+        if self._tracer is not None:
+            session.trace = self._tracer.begin(command, meter, checkpoint)
+        outcome: Outcome | None = None
         try:
             outcome = await self._run(session, command)
         except GiveBack as reason:
@@ -99,6 +105,8 @@ class DlmsDriver:
         finally:
             self.notified += session.notified
             await session.end()
+            if session.trace is not None:
+                session.trace.end("given up" if outcome is None else _told(outcome))
         if _log.isEnabledFor(logging.DEBUG):
             said = outcome.error or outcome.how or outcome.kind
             _log.debug("%s %s: %s after %s", meter.device_id, command.type.name, said, session.phase.name)
@@ -140,6 +148,12 @@ class DlmsDriver:
         outcome = await command.type.perform(session, command.parameters)
         await session.release()
         return outcome
+
+
+def _told(outcome: Outcome) -> str:
+    """For a trace; the result is not in it."""
+    said = outcome.error or outcome.how or outcome.kind
+    return f"the session ended: {said}" + (f": {outcome.detail}" if outcome.detail else "")
 
 
 def _failed(session: DlmsSession, failure: StepFailed) -> Outcome:

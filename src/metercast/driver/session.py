@@ -13,7 +13,7 @@ from metercast.dlms.association import ClientAssociation
 from metercast.dlms.cosem import CosemAttribute, CosemMethod, Selection
 from metercast.dlms.data import Data
 from metercast.dlms.errors import DlmsError
-from metercast.dlms.events import ActionResult, Associated, GetListResult, GetResult, SetResult
+from metercast.dlms.events import ActionResult, Associated, GetResult, SetResult
 from metercast.dlms.hls import MAX_CHALLENGE
 from metercast.dlms.notification import EventNotification, Notification
 from metercast.dlms.protection import NO_COUNTERS
@@ -28,9 +28,11 @@ from metercast.driver.counters import InvocationCounters
 from metercast.driver.errors import TransportError
 from metercast.driver.failures import ASSOCIATE, WAIT, Step, connect_failure, failure_of
 from metercast.driver.links import link_to
+from metercast.driver.lists import ListReader, ListService, request, results_in
 from metercast.driver.memory import MeterMemory
 from metercast.driver.session_secrets import Keeper, SessionSecrets
 from metercast.driver.supply import CounterSupply
+from metercast.driver.tracing import SessionTracer
 from metercast.driver.transport import Connector, Transport
 from metercast.driver.watch import Watch
 from metercast.driver.words import result_word
@@ -49,10 +51,6 @@ _COUNTER_SUSPECTS = frozenset(
 )
 _SECURITY_WORDS = frozenset({ErrorWord.AUTHENTICATION_FAILED, ErrorWord.INVOCATION_COUNTER_ERROR})
 
-MAX_LIST = 32
-_LIST_HEAD = 4  # tag, form, invoke-id, count
-_LIST_ITEM = 10  # a descriptor, no selection
-
 
 class DlmsSession:
     """Implements commands.contract.MeterSession. `phase` never goes back, whatever is tried again, but by `settle`.
@@ -67,7 +65,7 @@ class DlmsSession:
         "_connector",
         "_conversation",
         "_counters",
-        "_lists_refused",
+        "_lists",
         "_memory",
         "_settings",
         "_supply",
@@ -79,6 +77,7 @@ class DlmsSession:
         "notified",
         "phase",
         "profile",
+        "trace",
     )
 
     def __init__(
@@ -100,6 +99,7 @@ class DlmsSession:
         self.phase = Phase.BEFORE_ASSOCIATION
         self.associated: Associated | None = None
         self.notified = 0
+        self.trace: SessionTracer | None = None
         self._checkpoint = checkpoint
         self._connector = connector
         self._counters = counters
@@ -107,7 +107,7 @@ class DlmsSession:
         self._challenge = challenge
         self._clock = clock
         self._memory = memory
-        self._lists_refused = False
+        self._lists = ListReader()
         self._conversation: Conversation | None = None
         self._transport: Transport | None = None
         self._supply: CounterSupply | None = None
@@ -144,7 +144,7 @@ class DlmsSession:
     async def get(self, attribute: CosemAttribute, selection: Selection | None = None) -> Data:
         conversation = await self._open()
         what = Step("GET", attribute)
-        if selection is not None and not conversation.association.has_selective_access:
+        if selection is not None and not conversation.association.negotiated.has_selective_access:
             raise SelectionUnavailable(ErrorWord.SERVICE_NOT_SUPPORTED, f"{what}: selective access was not negotiated")
         try:
             apdu = conversation.association.get(attribute, selection)
@@ -160,13 +160,15 @@ class DlmsSession:
 
     async def get_list(self, attributes: Sequence[CosemAttribute]) -> list[Data | MeterRefused]:
         results: list[Data | MeterRefused] = []
+        conversation = await self._open()
         while len(results) < len(attributes):
             left = attributes[len(results) :]
-            size = self._list_size()
-            if size > 1 and len(left) > 1:
-                results += await self._read_list(left[:size]) or []
-            else:
+            chosen = self._lists.choose(conversation.association.negotiated) if len(left) > 1 else None
+            if chosen is None:
                 results.append(await self._read_one(left[0]))
+            else:
+                service, size = chosen
+                results += await self._read_list(service, left[:size]) or []
         return results
 
     async def set(self, attribute: CosemAttribute, value: Data | Callable[[], Data]) -> None:
@@ -202,20 +204,14 @@ class DlmsSession:
 
     # -- several attributes at once --------------------------------------------------------------------------------
 
-    def _list_size(self) -> int:
-        """How many attributes may be asked for in one request, 1 where lists are of no use."""
-        association = self._conversation.association if self._conversation is not None else None
-        if association is None or not association.has_lists or self._lists_refused:
-            return 1
-        limit = association.request_limit
-        return MAX_LIST if limit is None else min(MAX_LIST, (limit - _LIST_HEAD) // _LIST_ITEM)
-
-    async def _read_list(self, attributes: Sequence[CosemAttribute]) -> list[Data | MeterRefused] | None:
+    async def _read_list(
+        self, service: ListService, attributes: Sequence[CosemAttribute]
+    ) -> list[Data | MeterRefused] | None:
         """None where the meter does not take the list, whatever it promised: it is not asked for one again."""
         conversation = await self._open()
         what = Step("GET list from", attributes[0])
         try:
-            apdu = conversation.association.get_list([(attribute, None) for attribute in attributes])
+            apdu = request(conversation.association, service, attributes)
         except DlmsError as error:
             raise failure_of(error, what) from error
         conversation.send(apdu)
@@ -224,15 +220,16 @@ class DlmsSession:
         except ServiceRefused as refused:
             if refused.error in _SECURITY_WORDS:
                 raise
-            event = None
-        if isinstance(event, GetListResult):
-            return [
-                each.data if each.data is not None else _refused(Step("GET", attribute), each.error)
-                for attribute, each in zip(attributes, event.results, strict=True)
-            ]
-        if event is not None and not isinstance(event, GetResult):
-            raise _unexpected(what, event)
-        self._lists_refused = True
+        else:
+            results = results_in(event)
+            if results is not None:
+                return [
+                    each.data if each.data is not None else _refused(Step("GET", attribute), each.error)
+                    for attribute, each in zip(attributes, results, strict=True)
+                ]
+            if not isinstance(event, GetResult):
+                raise _unexpected(what, event)
+        self._lists.refuse(service)
         return None
 
     async def _read_one(self, attribute: CosemAttribute) -> Data | MeterRefused:
@@ -372,6 +369,9 @@ class DlmsSession:
             transport = await self._watch.connecting(self._connector.connect(self.meter))
         except (OSError, ValueError) as error:
             raise connect_failure(error, where) from error
+        if self.trace is not None:
+            twin, _ = link_to(connection, settings, self.profile.delays)
+            transport, link = self.trace.listen(transport, link, twin, settings)
         self._transport = transport
         self._watch.attach(transport)
         conversation = Conversation(
