@@ -6,6 +6,8 @@ import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+import msgspec
+
 from metercast.commands.contract import StepFailed
 from metercast.domain.meter import Meter
 from metercast.domain.outcome import Outcome, Phase
@@ -107,6 +109,8 @@ class DlmsDriver:
             await session.end()
             if session.trace is not None:
                 session.trace.end("given up" if outcome is None else _told(outcome))
+        if session.alarms:
+            outcome = msgspec.structs.replace(outcome, alarms=tuple(session.alarms))
         if _log.isEnabledFor(logging.DEBUG):
             said = outcome.error or outcome.how or outcome.kind
             _log.debug("%s %s: %s after %s", meter.device_id, command.type.name, said, session.phase.name)
@@ -157,7 +161,10 @@ def _told(outcome: Outcome) -> str:
 
 
 def _failed(session: DlmsSession, failure: StepFailed) -> Outcome:
-    return Outcome.failed(failure.error, failure.detail[:MAX_DETAIL], session.phase, failure.result, failure.progress)
+    detail = failure.detail[:MAX_DETAIL]
+    if failure.error is ErrorWord.SECURITY_VIOLATION and session.phase is Phase.CHANGING:
+        detail += "; a change had been sent, and the meter may have made it"
+    return Outcome.failed(failure.error, detail, session.phase, failure.result, failure.progress)
 
 
 def _gave_back(session: DlmsSession, reason: GiveBack) -> Outcome:
