@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tests.commands.fake_keys import FakeKeys
+
 from metercast.commands.contract import MeterRefused, SelectionUnavailable, StepFailed
 from metercast.commands.registry import command_type, parse_parameters
 from metercast.dlms.action import ActionRequestNormal
@@ -41,6 +43,7 @@ class FakeSession:
         self.fail: dict[str, StepFailed | list[StepFailed | None]] = {}
         self.actions: dict[str, Callable[[Data | None], Data | None]] = {}
         self.log: list[str] = []
+        self.keys = FakeKeys(self.log)
         self.apdus: list[str] = []
         self.slept: list[float] = []
         self.on_sleep: Callable[[], None] = lambda: None

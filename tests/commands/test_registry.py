@@ -29,6 +29,7 @@ def test_all_command_types() -> None:
         "READ_REGISTERS",
         "READ_SECURITY",
         "RECONNECT",
+        "REPLACE_KEYS",
         "SET",
         "SET_LIMITER",
         "SET_PUSH_SETUP",

@@ -120,6 +120,7 @@ def test_secrets_in_further_blocks_and_answers_are_not_shown() -> None:
         ("13120400010002", "compact-array: 2 elements"),
         ("0404a0", "bit-string: 1010"),
         ("0f00000001001107", "value unsigned: 7"),
+        ("e0810001000006c401c1001107", "unsigned: 7"),
         ("c20000010000600b00ff02113e", "class 1 0.0.96.11.0.255 attribute 2"),
     ],
 )

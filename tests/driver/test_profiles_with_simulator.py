@@ -337,3 +337,23 @@ async def test_event_logs_and_what_their_codes_mean(tmp_path: Path) -> None:
         unknown = await it.execute("is15959", "READ_EVENTS", {"log": "standard"})
         assert unknown.error is ErrorWord.OBJECT_UNDEFINED
         assert "it has control, current, non-rollover" in str(unknown.detail)
+
+
+async def test_what_is_proposed_to_a_strict_meter(tmp_path: Path) -> None:
+    """Of more than it knows it wants to hear nothing (catalogue 2.9, initiate 2 and 3)."""
+    services = 'withheld_services = ["multiple-references", "general-block-transfer"]\n'
+    async with bench(tmp_path, Dialect(strict=True), f"[association]\nmax_receive_pdu = 1024\n{services}") as it:
+        assert (await it.execute("generic")).error is ErrorWord.ASSOCIATION_REJECTED
+        right = await it.execute("acme")
+        assert right.how is How.DONE, right.detail
+    async with bench(tmp_path, Dialect(strict=True), f"[association]\n{services}") as it:
+        assert (await it.execute("acme")).error is ErrorWord.ASSOCIATION_REJECTED  # the PDU is too large still
+
+
+async def test_how_far_a_counter_may_jump(tmp_path: Path) -> None:
+    async with bench(tmp_path, Dialect(), "[association]\nmax_counter_jump = 4000\n", security="hls-gmac") as it:
+        await it.simulator.set_faults("meter-0001", (faults.StaleCounter(ahead=5000),))
+        refused = await it.execute("acme")
+        assert refused.error is ErrorWord.INVOCATION_COUNTER_ERROR
+        assert "the limit is 4000" in str(refused.detail)
+        assert (await it.execute("generic")).how is How.DONE

@@ -6,6 +6,7 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
+from metercast.commands.secret_changes import SecretChanges
 from metercast.dlms.cosem import CosemAttribute, CosemMethod, Selection
 from metercast.dlms.data import Data
 from metercast.domain.command import CommandTraits, joined
@@ -59,6 +60,11 @@ class MeterSession(Protocol):
     @property
     def progress(self) -> Any:
         """What an earlier session of this command left in its checkpoint, or None."""
+        ...
+
+    @property
+    def keys(self) -> SecretChanges:
+        """Replacing the secrets of this association; each proof opens a fresh one."""
         ...
 
     @property

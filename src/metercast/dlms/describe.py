@@ -8,6 +8,7 @@ import msgspec
 
 from metercast.dlms import acse, action, get
 from metercast.dlms import set as set_service
+from metercast.dlms.access import ACCESS_REQUEST, ACCESS_RESPONSE, decode_access_request, decode_access_response
 from metercast.dlms.ciphering import HEADER_SIZE
 from metercast.dlms.conformance import names
 from metercast.dlms.cosem import CosemAttribute, CosemMethod
@@ -15,6 +16,7 @@ from metercast.dlms.data import CompactArray, Data, Tag, decode_whole
 from metercast.dlms.datetimes import CosemDateTime
 from metercast.dlms.deciphering import CIPHERED_TAGS, KeyRing, Keys, split_ciphered
 from metercast.dlms.errors import DecodeError, EncodeError
+from metercast.dlms.general_block import GENERAL_BLOCK_TRANSFER, GeneralBlock, decode_general_block
 from metercast.dlms.initiate import InitiateRequest, decode_initiate_request, decode_initiate_response
 from metercast.dlms.logical_name import LogicalName
 from metercast.dlms.masking import SecretWatch
@@ -134,6 +136,9 @@ _DECODERS: dict[int, tuple[str, Callable[[bytes], Any]]] = {
     DATA_NOTIFICATION: ("data-notification", decode_notification),
     EVENT_NOTIFICATION: ("event-notification", decode_notification),
     0xD8: ("exception-response", decode_exception_response),
+    ACCESS_REQUEST: ("access-request", decode_access_request),
+    ACCESS_RESPONSE: ("access-response", decode_access_response),
+    GENERAL_BLOCK_TRANSFER: ("general-block-transfer", decode_general_block),
 }
 _BLOCKS = (
     set_service.SetRequestFirstBlock,
@@ -158,6 +163,7 @@ class ApduReader:
         self._ring = KeyRing(keys)
         self._secrets = SecretWatch()
         self._blocks = bytearray()
+        self._general = bytearray()
 
     def apdu(self, octets: bytes) -> Description:
         tag = octets[0]
@@ -173,6 +179,8 @@ class ApduReader:
             return Description(name, str(value))
         if isinstance(value, InitiateRequest) and value.dedicated_key is not None:
             self._ring.learn_dedicated_key(value.dedicated_key)
+        if isinstance(value, GeneralBlock):
+            return Description(name, None, tuple(self._general_block(value)))
         form = type(value).__name__
         hidden = self._secrets.secret_fields(value)
         return Description(name, form, (*self._fields(value, hidden), *self._joined(value, hidden)))
@@ -195,6 +203,21 @@ class ApduReader:
                 yield describe_data(decode_whole(octets), f"in {number} blocks")
             except DecodeError:
                 yield Description(f"in {number} blocks", octets[:MAX_SHOWN_HEX].hex())
+
+    def _general_block(self, block: GeneralBlock) -> Iterator[Description]:
+        """The APDU behind its last block; the octets of a single block may be part of a secret."""
+        yield Description("block", f"{block.number}{' (last)' if block.last else ''}")
+        yield Description("acknowledges", str(block.acknowledged))
+        yield Description("window", f"{block.window}{', streaming' if block.streaming else ''}")
+        if not block.data:
+            return
+        yield Description("data", f"{len(block.data)} octets")
+        if len(self._general) + len(block.data) <= _MAX_BLOCKS:
+            self._general += block.data
+        if block.last:
+            apdu, self._general = bytes(self._general), bytearray()
+            if apdu and apdu[0] != GENERAL_BLOCK_TRANSFER:
+                yield self.apdu(apdu)
 
     def _ciphered(self, octets: bytes) -> Description:
         ciphered = split_ciphered(octets)

@@ -36,6 +36,7 @@ class CommandTraits(msgspec.Struct, frozen=True, kw_only=True):
     needs_identity: bool = False  # the meter's record must name an identity, which is checked before any change
     max_devices: int | None = None  # per task; None: the server's own limit
     may_be_joined: bool = True  # it may run between other commands in one association
+    is_privileged: bool = False  # it can do what no other command guards: not for every operator
 
 
 _STRICTNESS = (Resend.SAFE, Resend.VERIFY, Resend.NEVER)
@@ -60,4 +61,5 @@ def joined(own: CommandTraits, members: Sequence[CommandTraits]) -> CommandTrait
         needs_identity=any(each.needs_identity for each in members),
         max_devices=min(limits, default=None),
         may_be_joined=own.may_be_joined,
+        is_privileged=any(each.is_privileged for each in members),
     )

@@ -34,6 +34,11 @@ class Checkpoint(Protocol):
     """What the engine holds for one session of one device command."""
 
     @property
+    def task_id(self) -> str:
+        """The task that the command belongs to."""
+        ...
+
+    @property
     def verify_first(self) -> bool:
         """An earlier session may have changed the meter and did not see its end: read first, then decide."""
         ...

@@ -1,6 +1,7 @@
 """From a meter's record and secrets to the settings of one association."""
 
 from metercast.commands.contract import StepFailed
+from metercast.dlms.conformance import CLIENT_DEFAULT, bits
 from metercast.dlms.elliptic import PrivateKey, PublicKey
 from metercast.dlms.errors import EncodeError
 from metercast.dlms.settings import AssociationSettings, ManufacturerMethod
@@ -58,6 +59,8 @@ def management_settings(meter: Meter, profile: Profile) -> AssociationSettings:
             manufacturer_method=ManufacturerMethod(association.hls_method) if association.hls_method else None,
             signing_key=PrivateKey.parse(secrets.signing_key or "", suite) if signs else None,
             server_public_key=PublicKey.parse(association.server_public_key or "", suite) if signs else None,
+            max_receive_pdu_size=profile.association.max_receive_pdu,
+            conformance=_proposed(profile),
             response_limit=MAX_RESPONSE_OCTETS,
         )
     except (ValueError, EncodeError):  # its message could hold the value
@@ -69,7 +72,17 @@ def counter_settings(meter: Meter, profile: Profile) -> AssociationSettings:
     name = profile.association.counter_client
     association = meter.record.associations.get(name) or Association()
     client_sap = association.client_sap or profile.client_sap(name)
-    return AssociationSettings(client_sap=client_sap, server_sap=meter.record.server_sap)
+    return AssociationSettings(
+        client_sap=client_sap,
+        server_sap=meter.record.server_sap,
+        max_receive_pdu_size=profile.association.max_receive_pdu,
+        conformance=_proposed(profile),
+    )
+
+
+def _proposed(profile: Profile) -> int:
+    """What is proposed by default but for what the profile withholds."""
+    return CLIENT_DEFAULT.value & ~bits(profile.association.withheld_services)
 
 
 def _missing(association: Association, secrets: AssociationSecrets) -> list[str]:

@@ -25,12 +25,14 @@ from metercast.engine.submission import (
     check_devices,
     check_idempotency_key,
     check_number,
+    check_role,
     find_command,
     in_utc,
     most_devices,
     new_task,
     task_id_for,
 )
+from metercast.engine.traces import Traces
 from metercast.profiles.model import GENERIC
 from metercast.store.contract import Store
 from metercast.store.pages import Page
@@ -68,10 +70,12 @@ class Service:
         clock: Callable[[], datetime],
         rules: SubmissionRules | None = None,
         profiles: Collection[str] = (GENERIC,),
+        traces: Traces | None = None,
     ) -> None:
         self.meters = Meters(store, sealer, profiles)
         self.keys = ApiKeys(store)
         self.images = Images(store, commands.values())
+        self.traces = traces or Traces(None, clock)
         self.submitted: Counter[str] = Counter()  # tasks since the start of this process, by command type
         self._store = store
         self._commands = commands
@@ -148,6 +152,7 @@ class Service:
         try:
             command = find_command(parent.command_type, self._commands)
             traits = command.traits_for(parse_parameters(command, parent.command_params, now))
+            check_role(traits, command.name, caller)
             check_number(count, command, parent.command_params, self._rules)
         except InvalidField as error:
             raise Conflict(f"task {parent.task_id} can't be asked for again: {error.detail}") from None
@@ -200,7 +205,7 @@ class Service:
         return _same_body(created, idempotency_key)
 
     def _new_task(self, header: SubmitHeader, task_id: str, body_hash: str, caller: Caller) -> NewTask:
-        return new_task(header, task_id, body_hash, self._commands, self._rules, self._clock(), caller.name)
+        return new_task(header, task_id, body_hash, self._commands, self._rules, self._clock(), caller)
 
     async def _exists(self, task_id: str) -> bool:
         try:

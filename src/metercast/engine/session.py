@@ -37,6 +37,10 @@ class Session:
         self.settled = False  # what earlier sessions left open, and this one did before, is known
 
     @property
+    def task_id(self) -> str:
+        return self.bucket.task.task_id
+
+    @property
     def verify_first(self) -> bool:
         return self.device.verify_first
 

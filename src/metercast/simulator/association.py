@@ -5,6 +5,7 @@ Order of checks as in catalogue 2.2 to 2.7; what is refused, is refused as stric
 
 from enum import Enum, auto
 
+from metercast.dlms.access import ACCESS_REQUEST
 from metercast.dlms.acse import AARQ, RLRQ, Mechanism, Rlre, decode_rlrq
 from metercast.dlms.action import (
     ACTION_REQUEST,
@@ -49,7 +50,8 @@ class Phase(Enum):
 class ServerAssociation:
     """One association on one connection; it is the `Caller` that the objects see.
 
-    `aborted` is True once the connection must be dropped without sending the answer.
+    `aborted` is True once the connection must be dropped without sending the answer. `in_blocks` is set while a
+    request is at hand that came in general blocks: its answer goes so too, whatever its size.
     """
 
     def __init__(self, meter: AssociationHolder, faults: SessionFaults, observer: Observer) -> None:
@@ -62,6 +64,7 @@ class ServerAssociation:
         self.logical_device_name = name.encode("ascii")
         self.phase = Phase.IDLE
         self.client_sap = 0
+        self.in_blocks = False
         self._opened: Opened | None = None
         self._services: Services | None = None
         self._access: ObjectAccess | None = None
@@ -201,7 +204,7 @@ class ServerAssociation:
     def _serve(self, apdu: bytes) -> bytes | None:
         assert self._opened is not None
         limit = self._meter.spec.max_pdu
-        if limit and len(apdu) > limit:
+        if limit and len(apdu) > limit and not self.in_blocks:
             self._observer.refused(f"an APDU of {len(apdu)} octets, above {limit}")
             return TOO_LONG
         seal = PLAIN
@@ -212,7 +215,7 @@ class ServerAssociation:
         else:
             self._observer.refused("a ciphered APDU in a context without ciphering")
             return NOT_ALLOWED
-        if apdu[0] not in (GET_REQUEST, SET_REQUEST, ACTION_REQUEST):
+        if apdu[0] not in (GET_REQUEST, SET_REQUEST, ACTION_REQUEST, ACCESS_REQUEST):
             self._observer.refused(f"APDU 0x{apdu[0]:02X} is not supported")
             return UNSUPPORTED
         demanded = self._opened.policy
@@ -230,6 +233,8 @@ class ServerAssociation:
             return self._reply_to_hls(apdu)
         assert self._services is not None
         limit = self._opened.max_answer or NO_LIMIT
+        if self.in_blocks:
+            return self._services.answer(apdu, NO_LIMIT)
         return self._services.answer(apdu, limit - seal.overhead(limit))
 
     def _reply_to_hls(self, apdu: bytes) -> bytes:

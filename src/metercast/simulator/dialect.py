@@ -19,7 +19,8 @@ class Dialect:
     its days when it is written, a season its week. `one_digit_names` of seasons and weeks; `most_rows` of each table
     of a calendar. `releases`: the meter knows RLRQ. `moved`: usual logical names, and those of this meter.
     `management_client` is the SAP of that client. After `lock_after` wrong passwords (0: never) every password is
-    refused. For `rest_seconds` after a connection no association is given.
+    refused. For `rest_seconds` after a connection no association is given. `strict`: an AARQ that proposes services
+    that the meter does not know, or a larger PDU than its own, is refused.
     """
 
     profile: str = "generic"
@@ -34,6 +35,7 @@ class Dialect:
     management_client: int = USUAL_MANAGEMENT_CLIENT
     lock_after: int = 0
     rest_seconds: float = 0.0
+    strict: bool = False
 
     def role(self, client_sap: int) -> int:
         """The client as the usual meter knows it."""

@@ -140,7 +140,10 @@ class LoseActionAnswer(Fault, frozen=True, tag="lose-action-answer"):
 
 
 class RefuseLists(Fault, frozen=True, tag="refuse-lists"):
-    """Promises multiple references in the AARE, and then refuses every GET, SET and ACTION with a list."""
+    """Promises multiple references in the AARE, or ACCESS, and then refuses every GET, SET and ACTION with a list.
+
+    ACCESS is always refused with an exception-response.
+    """
 
     answer: Literal["exception-response", "confirmed-service-error", "data-access-result"] = "exception-response"
 
@@ -155,6 +158,15 @@ class SendNotification(Fault, frozen=True, tag="send-notification"):
     count: Annotated[int, msgspec.Meta(ge=1, le=255)] = 1
     after_answers: Count = 2
     plain: bool = False
+
+
+class LoseBlocks(Fault, frozen=True, tag="lose-blocks"):
+    """Of the general blocks that the meter sends, every so many-th is lost on the way.
+
+    The first one of an answer to a request in one APDU never is: its loss is that of any answer.
+    """
+
+    every: Annotated[int, msgspec.Meta(ge=2)] = 4
 
 
 AnyFault = (
@@ -175,6 +187,7 @@ AnyFault = (
     | LoseActionAnswer
     | RefuseLists
     | SendNotification
+    | LoseBlocks
 )
 Faults = tuple[AnyFault, ...]
 NO_FAULTS: Faults = ()

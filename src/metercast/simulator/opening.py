@@ -242,9 +242,11 @@ class Opening:
         if initiate.dlms_version < DLMS_VERSION:
             raise Rejected(refused, information=_VERSION_TOO_LOW)
         conformance = int(initiate.conformance) & spec.offered
-        if not conformance:
+        strict = spec.dialect.strict
+        if not conformance or (strict and int(initiate.conformance) & ~spec.conformance):
             raise Rejected(refused, information=_INCOMPATIBLE_CONFORMANCE)
-        if initiate.client_max_receive_pdu_size in RESERVED_PDU_SIZES:
+        size = initiate.client_max_receive_pdu_size
+        if size in RESERVED_PDU_SIZES or (strict and not 0 < size <= spec.max_pdu):
             raise Rejected(refused, information=_PDU_SIZE_TOO_SHORT)
         key = initiate.dedicated_key
         if key is not None and (not seal.control & ENCRYPTED or len(key) != KEY_SIZES[spec.security_suite]):

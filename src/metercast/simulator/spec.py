@@ -20,6 +20,9 @@ PUBLIC_CLIENT = 16
 DEFAULT_CONFORMANCE = 0x005C1D
 SELECTIVE_ACCESS = 0x000004
 MULTIPLE_REFERENCES = 0x000200
+BLOCK_TRANSFERS = 0x001C00
+GENERAL_BLOCK_TRANSFER = 0x200000
+ACCESS = 0x000040
 GENERAL_PROTECTION = 0x400000
 DEFAULT_MAX_PDU = 1024
 
@@ -46,6 +49,7 @@ class MeterSpec:
     `new_keys` says from when on a key holds that was transferred, and `counter_restarts` whether the client's
     invocation counter begins anew with a new encryption key. `past_activation` says what an armed time in the past
     does; `port` 0 lets the system choose.
+    `block_window` is how many general blocks the meter takes at once.
     `gateway` names the gateway that the meter stands behind; its own host and port then have no meaning.
     """
 
@@ -78,6 +82,7 @@ class MeterSpec:
     client_system_title: bytes | None = None
     max_pdu: int = DEFAULT_MAX_PDU
     conformance: int = DEFAULT_CONFORMANCE
+    block_window: int = 4
     has_public_client: bool = True
     control_mode: int = 4
     clock_offset: float = 0.0
@@ -167,12 +172,16 @@ class MeterSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewaySpec:
-    """One address with several meters behind it, told apart by server SAP; it takes one TCP session at a time.
+    """One address with several meters behind it; it takes one TCP session at a time.
 
-    A second connection is closed at once, or waits unserved until the first one ends.
+    They are told apart by server SAP or, where they speak HDLC on one serial line, by their HDLC address. A second
+    connection is closed at once, or waits unserved until the first one ends. With `wake_up` the line is a modem's: it
+    passes on nothing until those octets have come and `wake_up_seconds` have gone by, and then says so.
     """
 
     name: str
     host: str = "127.0.0.1"
     port: int = 0
     second_connection: Literal["close", "wait"] = "close"
+    wake_up: bytes = b""
+    wake_up_seconds: float = 0.0
