@@ -28,9 +28,9 @@ from metercast.dlms.data import Data
 from metercast.dlms.errors import (
     DecodeError,
     DlmsError,
+    DowngradeError,
     IdentityError,
     LocalProtocolError,
-    SecurityError,
     UnexpectedAnswer,
 )
 from metercast.dlms.events import (
@@ -303,7 +303,7 @@ class ClientAssociation:
         settings = self._settings
         if aare.application_context != settings.application_context:
             wrong = (
-                SecurityError if settings.application_context is ApplicationContext.LN_CIPHERED else UnexpectedAnswer
+                DowngradeError if settings.application_context is ApplicationContext.LN_CIPHERED else UnexpectedAnswer
             )
             raise wrong(f"accepted with application context {aare.application_context}")
         title = self._identify(aare.responding_ap_title)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from metercast.commands.contract import StepFailed
 from metercast.dlms.association import ClientAssociation, State
-from metercast.dlms.errors import DlmsError
+from metercast.dlms.errors import DlmsError, SecurityError
 from metercast.dlms.events import Associated, Event, Ignored, Notified, Rejected, Send, ServiceError, Waiting
 from metercast.dlms.link import Link
 from metercast.dlms.notification import Notification
@@ -40,12 +40,12 @@ class ExceptionAnswer(ServiceRefused):
 class Conversation:
     """Every method raises StepFailed; what the checkpoint raises comes through.
 
-    `notified` is told what the meter sends by itself between its answers.
+    `notified` is told what the meter sends by itself between its answers, and `alarmed` of what it failed to prove.
     """
 
     __slots__ = (
-        "_association", "_checkpoint", "_inbox", "_link", "_loop", "_notified", "_pace", "_supply", "_transport",
-        "_watch", "asks_for_release",
+        "_alarmed", "_association", "_checkpoint", "_inbox", "_link", "_loop", "_notified", "_pace", "_supply",
+        "_transport", "_watch", "asks_for_release",
     )  # fmt: skip
 
     def __init__(
@@ -58,6 +58,7 @@ class Conversation:
         supply: CounterSupply | None,
         pace: Pace | None = None,
         notified: Callable[[Notification], None] = lambda notification: None,
+        alarmed: Callable[[SecurityError], None] = lambda error: None,
     ) -> None:
         self._transport = transport
         self._link = link
@@ -67,6 +68,7 @@ class Conversation:
         self._supply = supply
         self._pace = pace
         self._notified = notified
+        self._alarmed = alarmed
         self._loop = asyncio.get_running_loop()
         self._inbox: list[bytes] = []
         self.asks_for_release = True
@@ -143,6 +145,9 @@ class Conversation:
                 else:
                     detail = f"{what}: confirmed-service-error {event.error}"
                     raise ServiceRefused(service_error_word(event.error), detail)
+        except SecurityError as error:
+            self._alarmed(error)
+            raise failure_of(error, what) from error
         except (TransportError, DlmsError) as error:
             raise failure_of(error, what) from error
 

@@ -12,7 +12,7 @@ from metercast.commands.contract import MeterRefused, SelectionUnavailable, Step
 from metercast.dlms.association import ClientAssociation
 from metercast.dlms.cosem import CosemAttribute, CosemMethod, Selection
 from metercast.dlms.data import Data
-from metercast.dlms.errors import DlmsError
+from metercast.dlms.errors import DlmsError, ReplayError, SecurityError
 from metercast.dlms.events import ActionResult, Associated, GetResult, SetResult
 from metercast.dlms.hls import MAX_CHALLENGE
 from metercast.dlms.notification import EventNotification, Notification
@@ -21,17 +21,18 @@ from metercast.dlms.results import ActionResultCode
 from metercast.dlms.settings import AssociationSettings, Authentication
 from metercast.domain.meter import Meter, Secrets
 from metercast.domain.outcome import Phase
-from metercast.domain.words import ErrorWord
+from metercast.domain.words import ErrorWord, SecurityEvent
 from metercast.driver.contract import Checkpoint
 from metercast.driver.conversation import Conversation, ExceptionAnswer, ServiceRefused
 from metercast.driver.counters import InvocationCounters
 from metercast.driver.errors import TransportError
-from metercast.driver.failures import ASSOCIATE, WAIT, Step, connect_failure, failure_of
+from metercast.driver.failures import ASSOCIATE, WAIT, Step, connect_failure, event_of, failure_of
 from metercast.driver.links import link_to
 from metercast.driver.lists import ListReader, ListService, request, results_in
 from metercast.driver.memory import MeterMemory
 from metercast.driver.session_secrets import Keeper, SessionSecrets
 from metercast.driver.supply import CounterSupply
+from metercast.driver.tracing import SessionTracer
 from metercast.driver.transport import Connector, Transport
 from metercast.driver.watch import Watch
 from metercast.driver.words import result_word
@@ -54,7 +55,8 @@ _SECURITY_WORDS = frozenset({ErrorWord.AUTHENTICATION_FAILED, ErrorWord.INVOCATI
 class DlmsSession:
     """Implements commands.contract.MeterSession. `phase` never goes back, whatever is tried again, but by `settle`.
 
-    `notified` counts what the meter sent without being asked.
+    `notified` counts what the meter sent without being asked. `alarms` are the security events of the session, each
+    kind once.
     """
 
     __slots__ = (
@@ -70,12 +72,14 @@ class DlmsSession:
         "_supply",
         "_transport",
         "_watch",
+        "alarms",
         "associated",
         "keys",
         "meter",
         "notified",
         "phase",
         "profile",
+        "trace",
     )
 
     def __init__(
@@ -97,6 +101,8 @@ class DlmsSession:
         self.phase = Phase.BEFORE_ASSOCIATION
         self.associated: Associated | None = None
         self.notified = 0
+        self.alarms: list[SecurityEvent] = []
+        self.trace: SessionTracer | None = None
         self._checkpoint = checkpoint
         self._connector = connector
         self._counters = counters
@@ -255,12 +261,28 @@ class DlmsSession:
         self.phase = max(self.phase, Phase.ASSOCIATING)
         try:
             self.associated = await conversation.associated()
+            await self._check_freshness(conversation.association)
         except StepFailed as failure:
             if failure.error is ErrorWord.AUTHENTICATION_FAILED:
                 self._memory.refused(self.meter.device_id, self.profile.lockout)
             raise
         self._memory.accepted(self.meter.device_id)
         self.phase = max(self.phase, Phase.READING)
+
+    async def _check_freshness(self, association: ClientAssociation) -> None:
+        """Without HLS nothing that the meter says is an answer to anything new, unless the association has a key of
+        its own: a recording of an old association must not pass for a meter. So the meter's counters must rise from
+        one to the next."""
+        settings, counter = self._settings, association.last_received_counter
+        if settings is None or settings.authentication.is_hls or settings.dedicated or counter is None:
+            return
+        assert self._supply is not None
+        title = self.proved_system_title or settings.server_system_title or b""
+        if not await self._supply.accept(title, counter):
+            error = ReplayError(f"invocation counter {counter} was received before, in another association")
+            self._alarm(error)
+            self.drop()
+            raise failure_of(error, ASSOCIATE) from error
 
     @property
     def proved_system_title(self) -> bytes | None:
@@ -342,7 +364,14 @@ class DlmsSession:
         self.drop()
         await self._previous_gone()
 
+    def alarm(self, event: SecurityEvent) -> None:
+        if event not in self.alarms:
+            self.alarms.append(event)
+
     # -- steps -----------------------------------------------------------------------------------------------------
+
+    def _alarm(self, error: SecurityError) -> None:
+        self.alarm(event_of(error))
 
     async def _converse(self, settings: AssociationSettings, supply: CounterSupply | None) -> Conversation:
         counters = supply.next if supply is not None else NO_COUNTERS
@@ -366,10 +395,13 @@ class DlmsSession:
             transport = await self._watch.connecting(self._connector.connect(self.meter))
         except (OSError, ValueError) as error:
             raise connect_failure(error, where) from error
+        if self.trace is not None:
+            twin, _ = link_to(connection, settings, self.profile.delays)
+            transport, link = self.trace.listen(transport, link, twin, settings)
         self._transport = transport
         self._watch.attach(transport)
         conversation = Conversation(
-            transport, link, association, self._watch, self._checkpoint, supply, pace, self._notify
+            transport, link, association, self._watch, self._checkpoint, supply, pace, self._notify, self._alarm
         )
         conversation.asks_for_release = self.profile.association.release
         try:

@@ -46,7 +46,7 @@ class Engine:
         self._worker = Worker(
             store,
             queue,
-            Executor(store, driver, vault, clock),
+            Executor(store, driver, vault, clock, alarm=self.stats.alarm),
             commands,
             self.stats,
             _OWNER_PREFIX + uuid.uuid4().hex,
