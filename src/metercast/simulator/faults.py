@@ -139,6 +139,15 @@ class LoseActionAnswer(Fault, frozen=True, tag="lose-action-answer"):
     actions: Positive = 1
 
 
+class LoseImageBlocks(Fault, frozen=True, tag="lose-image-blocks"):
+    """Acknowledges the firmware blocks of these numbers and forgets them, the first time that each comes.
+
+    `times` has no meaning.
+    """
+
+    blocks: tuple[Count, ...]
+
+
 AnyFault = (
     RefuseConnections
     | NeverAnswer
@@ -155,6 +164,7 @@ AnyFault = (
     | Garbage
     | HugeLength
     | LoseActionAnswer
+    | LoseImageBlocks
 )
 Faults = tuple[AnyFault, ...]
 NO_FAULTS: Faults = ()

@@ -10,6 +10,7 @@ from random import Random
 from typing import Any, Literal
 
 from metercast.simulator.faults import FaultRule
+from metercast.simulator.firmware import FirmwareSpec
 from metercast.simulator.spec import (
     DEFAULT_CONFORMANCE,
     DEFAULT_MAX_PDU,
@@ -64,6 +65,7 @@ class Population:
         clock_offset: float | None = None,
         first_number: int = 1,
         hdlc: HdlcSpec | None = None,
+        firmware: FirmwareSpec | None = None,
     ) -> "Population":
         """`count` meters, named meter-0001 and so on.
 
@@ -102,6 +104,7 @@ class Population:
                     conformance=DEFAULT_CONFORMANCE | (MULTIPLE_REFERENCES if multiple_references else 0),
                     clock_offset=offset,
                     hdlc=hdlc,
+                    firmware=firmware or FirmwareSpec(),
                 )
             )
         gateways: tuple[GatewaySpec, ...] = ()

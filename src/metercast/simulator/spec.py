@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from metercast.simulator.faults import NO_FAULTS, Faults
+from metercast.simulator.firmware import FirmwareSpec
 
 Authentication = Literal["none", "lls", "hls-md5", "hls-sha1", "hls-gmac", "hls-sha256"]
 Protection = Literal["none", "authenticated", "encrypted", "both"]
@@ -61,6 +62,7 @@ class MeterSpec:
     clock_offset: float = 0.0
     clock_drift: float = 0.0
     past_activation: Literal["at-once", "never"] = "at-once"
+    firmware: FirmwareSpec = FirmwareSpec()  # noqa: RUF009 it is frozen
     faults: Faults = NO_FAULTS
 
     @property

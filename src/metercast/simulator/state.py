@@ -11,6 +11,7 @@ from metercast.simulator.calendar import NAME, PARTS, ActivityCalendar
 from metercast.simulator.clock import MeterClock, TimeSource, ZoneRules
 from metercast.simulator.energy import Energy
 from metercast.simulator.events import POWER_UP, STANDARD_LOG, EventLogs, LoggedEvent
+from metercast.simulator.firmware import Firmware
 from metercast.simulator.relay import ControlState, Relay
 from metercast.simulator.spec import MeterSpec
 
@@ -29,6 +30,7 @@ class MeterState:
         "energy",
         "events",
         "executed",
+        "firmware",
         "limiter",
         "on_execution",
         "relay",
@@ -52,14 +54,18 @@ class MeterState:
         self.limiter = _new_limiter()
         self.events = EventLogs()
         self.note(STANDARD_LOG, POWER_UP)
+        self.firmware = Firmware(spec.firmware, time_source)
         self.billing_counter = 0
         self.tariff = 1
         self.executed: dict[MethodKey, int] = {}
         self.on_execution: Callable[[MethodKey, int], None] | None = None
 
     def refresh(self) -> None:
-        """Lets happen what the time brings: an armed calendar whose moment has come becomes active."""
-        self.calendar.run(self.clock.timestamp())
+        """Lets happen what the time brings: an armed calendar or image whose moment has come becomes
+        active, a verification ends."""
+        now = self.clock.timestamp()
+        self.calendar.run(now)
+        self.firmware.refresh(now)
 
     def note(self, log: int, code: int) -> None:
         self.events.note(log, LoggedEvent(self.clock.timestamp(), code))
@@ -86,6 +92,11 @@ class MeterState:
             "relaySwitched": self.relay.switched,
             "clockOffsetSeconds": round(self.clock.offset(), 3),
             "billingCounter": self.billing_counter,
+            "firmware": self.firmware.version,
+            "imageStatus": self.firmware.status.name.lower(),
+            "imagesInitiated": self.firmware.initiated,
+            "imageBlocks": self.firmware.blocks,
+            "imagesActivated": self.firmware.activated,
             "executed": {f"{c}/{name}/{index}": n for (c, name, index), n in self.executed.items()},
         }
 
