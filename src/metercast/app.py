@@ -25,6 +25,7 @@ from metercast.domain.meter import StoredMeter
 from metercast.driver.contract import Driver
 from metercast.driver.counters import InvocationCounters
 from metercast.driver.dlms import DlmsDriver
+from metercast.driver.images import ImageShelf
 from metercast.driver.timeouts import Timeouts
 from metercast.driver.transport import TcpConnector
 from metercast.engine.engine import Engine
@@ -129,7 +130,14 @@ def dlms_driver(config: Config, store: Store, profiles: Profiles) -> Driver:
         session=config.session_timeout_seconds,
     )
     counters = InvocationCounters(store)
-    return DlmsDriver(TcpConnector(), counters, timeouts, require_identity=config.require_identity, profiles=profiles)
+    return DlmsDriver(
+        TcpConnector(),
+        counters,
+        timeouts,
+        require_identity=config.require_identity,
+        profiles=profiles,
+        images=ImageShelf(store),
+    )
 
 
 def run(config: Config, driver_of: DriverOf | None = None) -> int:

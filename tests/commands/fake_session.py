@@ -1,10 +1,10 @@
 """A MeterSession with objects instead of a meter, and a script of what goes wrong."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from metercast.commands.contract import SelectionUnavailable, StepFailed
+from metercast.commands.contract import MeterRefused, SelectionUnavailable, StepFailed
 from metercast.commands.registry import command_type, parse_parameters
 from metercast.dlms.action import ActionRequestNormal
 from metercast.dlms.cosem import CosemAttribute, CosemMethod, Selection
@@ -12,6 +12,7 @@ from metercast.dlms.data import Data
 from metercast.dlms.get import GetRequestNormal
 from metercast.dlms.logical_name import LogicalName
 from metercast.dlms.set import SetRequestNormal
+from metercast.domain.firmware import FirmwareImage, Transferred
 from metercast.domain.meter import Connection, Meter, MeterRecord
 from metercast.domain.outcome import Outcome
 from metercast.domain.words import ErrorWord
@@ -50,6 +51,22 @@ class FakeSession:
         self.profile = BUILT_IN.get("generic")
         self.verify_first = False
         self.progress: Any = None
+        self.should_yield = False
+        self.images: dict[str, FirmwareImage] = {}
+        self.noted: Transferred | None = None
+        self.notes: list[Transferred] = []
+
+    async def image(self, reference: str) -> FirmwareImage:
+        if reference not in self.images:
+            raise StepFailed(ErrorWord.IMAGE_MISSING, f"there is no image {reference!r}")
+        return self.images[reference]
+
+    async def transferred(self) -> Transferred | None:
+        return self.noted
+
+    async def note_transferred(self, transferred: Transferred) -> None:
+        self.noted = transferred
+        self.notes.append(transferred)
 
     def now(self) -> datetime:
         return self.clock
@@ -64,6 +81,16 @@ class FakeSession:
         value = self.value_of(attribute) if selection is None else self.selected(attribute, selection)
         self._travel()
         return value
+
+    async def get_list(self, attributes: Sequence[CosemAttribute]) -> list[Data | MeterRefused]:
+        """Read one by one: a meter without lists."""
+        results: list[Data | MeterRefused] = []
+        for attribute in attributes:
+            try:
+                results.append(await self.get(attribute))
+            except MeterRefused as refused:
+                results.append(refused)
+        return results
 
     async def set(self, attribute: CosemAttribute, value: Data | Callable[[], Data]) -> None:
         value = value() if callable(value) else value

@@ -38,7 +38,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 def test_the_example_is_accepted() -> None:
     parameters = parse(set_tou())
     assert parameters.calendar.weeks[0].days == [1, 1, 1, 1, 1, 2, 2]
-    assert parameters.obis == "0.0.13.0.0.255"
+    assert parameters.obis is None  # the profile's
 
 
 @pytest.mark.parametrize(

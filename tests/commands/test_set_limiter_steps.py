@@ -105,7 +105,7 @@ async def test_a_lost_answer_is_made_good_by_the_next_session(lost: str) -> None
     ("raw", "path"),
     [
         ({}, "thresholdNormal"),
-        ({"thresholdNormal": 0}, "thresholdNormal"),
+        ({"thresholdNormal": -1}, "thresholdNormal"),
         ({"minOverThresholdSeconds": -1}, "minOverThresholdSeconds"),
         ({"emergencyProfileGroups": [70_000]}, "emergencyProfileGroups[0]"),
         ({"thresholdNormal": 1, "obis": "0.0.17.0.0.256"}, "obis"),

@@ -6,8 +6,9 @@ import pytest
 from tests.commands.fake_session import FakeSession, attribute, run
 
 from metercast.commands.contract import StepFailed
-from metercast.commands.set_special_days import Entry, parse_date
-from metercast.dlms.data import Data
+from metercast.commands.date_text import parse_date
+from metercast.commands.set_special_days import Entry
+from metercast.dlms.data import Data, Tag
 from metercast.domain.outcome import How
 from metercast.domain.problem import InvalidField
 from metercast.domain.words import ErrorWord
@@ -18,7 +19,7 @@ YEARLY: dict[str, Any] = {"index": 2, "date": "*-01-01", "dayId": 4}
 
 
 def table(*entries: tuple[int, str, int]) -> Data:
-    return Data.array([Entry(index, parse_date(date), day).encode() for index, date, day in entries])
+    return Data.array([Entry(index, parse_date(date), day).encode(Tag.OCTET_STRING) for index, date, day in entries])
 
 
 class DaysMeter(FakeSession):

@@ -425,7 +425,7 @@ def test_counters_run_out() -> None:
             protection=Protection.BOTH, client_system_title=CLIENT, encryption_key=EK, authentication_key=EK[1:]
         ),
         AssociationSettings(server_system_title=b"x"),
-        AssociationSettings(security_suite=1),
+        AssociationSettings(security_suite=3),
         AssociationSettings(client_sap=-1),
         AssociationSettings(max_receive_pdu_size=11),
     ],

@@ -17,7 +17,7 @@ from metercast.driver.timeouts import Timeouts
 from metercast.driver.transport import Connector, TcpConnector
 from metercast.store.counters import CounterExhausted, CounterName
 
-SECRETS = ("password", "encryptionKey", "authenticationKey")
+SECRETS = ("password", "encryptionKey", "authenticationKey", "broadcastKey", "masterKey")
 QUICK = Timeouts(connect=5.0, progress=0.2, session=5.0, release=0.2)
 
 
@@ -55,6 +55,11 @@ class ScriptedCheckpoint:
     change: Callable[[], bool] = always
     sends: int = 0
     changes: int = 0
+    yields: Callable[[], bool] = lambda: False
+
+    @property
+    def should_yield(self) -> bool:
+        return self.yields()
 
     def may_send(self) -> None:
         self.sends += 1

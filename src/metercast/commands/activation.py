@@ -9,9 +9,7 @@ from metercast.commands.parameters import require
 from metercast.dlms.data import Data, Tag
 from metercast.dlms.datetimes import ANY, CosemDateTime
 from metercast.dlms.errors import DecodeError
-
-UNSPECIFIED = Data.octets(CosemDateTime().encode())
-"""What disarms: every field unspecified."""
+from metercast.profiles.model import Dates
 
 _SLOWEST_ZONE = timedelta(hours=12)  # UTC-12: a local time comes there last
 
@@ -71,11 +69,16 @@ def activation_instant(activation: Activation, zone: tzinfo) -> datetime:
     return datetime.fromisoformat(at).astimezone(zone)
 
 
-def encode_activation(moment: datetime) -> Data:
+def unspecified(dates: Dates) -> Data:
+    """What disarms: every field unspecified."""
+    return Data(dates.date_time, CosemDateTime().encode())
+
+
+def encode_activation(moment: datetime, dates: Dates) -> Data:
     """The meter's local time. Its deviation is given only in the hour that a zone's clock shows twice."""
     ambiguous = moment.replace(fold=0).utcoffset() != moment.replace(fold=1).utcoffset()
-    value = CosemDateTime.from_datetime(moment, specify_deviation=ambiguous, specify_status=ambiguous)
-    return Data.octets(value._replace(date=value.date._replace(weekday=ANY)).encode())
+    value = CosemDateTime.from_datetime(moment, sign=dates.sign, specify_deviation=ambiguous, specify_status=ambiguous)
+    return Data(dates.date_time, value._replace(date=value.date._replace(weekday=ANY)).encode())
 
 
 def decode_activation(data: Data) -> CosemDateTime | None:

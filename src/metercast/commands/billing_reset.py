@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from metercast.commands.contract import CommandType, MeterSession, StepFailed
-from metercast.commands.parameters import ROOT, Obis, logical_name, require
+from metercast.commands.parameters import ProfileObis, check_obis, chosen, require
 from metercast.commands.steps import read
 from metercast.dlms.cosem import CosemAttribute, CosemMethod
 from metercast.dlms.data import Data, Tag
@@ -29,9 +29,11 @@ _GLOBAL_RESET: Final = LogicalName.parse("0.0.10.0.0.255")
 
 
 class BillingReset(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
-    script_id: Annotated[int, msgspec.Meta(ge=1, le=0xFFFF)] = 1
-    counter_obis: Obis = "0.0.0.1.0.255"
-    obis: Obis = "0.0.10.0.1.255"
+    """What is left out is the profile's."""
+
+    script_id: Annotated[int, msgspec.Meta(ge=1, le=0xFFFF)] | None = None
+    counter_obis: ProfileObis = None
+    obis: ProfileObis = None
 
 
 class Counter(msgspec.Struct, frozen=True):
@@ -49,20 +51,22 @@ class Counter(msgspec.Struct, frozen=True):
 
 
 def check(parameters: BillingReset, now: datetime) -> None:
-    logical_name(parameters.counter_obis, f"{ROOT}.counterObis")
-    name = logical_name(parameters.obis, f"{ROOT}.obis")
+    check_obis(parameters.counter_obis, "counterObis")
+    check_obis(parameters.obis)
+    name = None if parameters.obis is None else LogicalName.parse(parameters.obis)
     require(name != _GLOBAL_RESET, "obis", parameters.obis, "the global reset is not executed")
 
 
 async def perform(session: MeterSession, parameters: BillingReset) -> Outcome:
-    counter = CosemAttribute(DATA, LogicalName.parse(parameters.counter_obis), VALUE)
+    profile = session.profile
+    counter = CosemAttribute(DATA, chosen(parameters.counter_obis, profile.objects.billing_counter), VALUE)
     now = await read(session, counter, Counter.of)
     if session.progress is None:
         return Outcome.checkpoint(msgspec.to_builtins(now))
     before = msgspec.convert(session.progress, Counter)
     if before.steps_to(now) == 0:
-        script = CosemMethod(SCRIPT_TABLE, LogicalName.parse(parameters.obis), EXECUTE)
-        await session.action(script, Data.long_unsigned(parameters.script_id))
+        script = CosemMethod(SCRIPT_TABLE, chosen(parameters.obis, profile.objects.billing_scripts), EXECUTE)
+        await session.action(script, Data.long_unsigned(parameters.script_id or profile.billing.script_id))
         now = await read(session, counter, Counter.of)
     result: dict[str, Any] = {"counterBefore": before.value, "counterAfter": now.value}
     if before.steps_to(now) != 1:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from metercast.commands.parameters import Obis, logical_name, require
+from metercast.commands.parameters import Obis, check_obis, require
 
 NameEncoding = Literal["ascii", "hex"]
 ClockTime = Annotated[
@@ -24,7 +24,6 @@ DayNumber = Annotated[int, msgspec.Meta(ge=1, le=31)]
 
 MAX_CALENDAR_NAME_OCTETS = 32
 MAX_PROFILE_NAME_OCTETS = 16
-TARIFF_SCRIPTS = "0.0.10.0.100.255"
 
 
 class SeasonStart(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
@@ -51,10 +50,10 @@ class Week(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=Tr
 
 
 class DayAction(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
-    """From `start` on, what script `selector` of the script table sets holds."""
+    """From `start` on, what script `selector` of the script table sets holds: of `script`, or of the profile's."""
 
     start: ClockTime
-    script: Obis = TARIFF_SCRIPTS
+    script: Obis | None = None
     selector: Annotated[int, msgspec.Meta(ge=0, le=65535)]
 
 
@@ -117,7 +116,7 @@ def _check_days(days: list[Day]) -> set[int]:
         before = ""
         for index, action in enumerate(day.schedule):
             path = f"days[{number}].schedule[{index}]"
-            logical_name(action.script, f"commandParams.{path}.script")
+            check_obis(action.script, f"{path}.script")
             start = full_time(action.start)
             require(start > before, f"{path}.start", action.start, "the schedule is not sorted by start")
             before = start

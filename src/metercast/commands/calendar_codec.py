@@ -5,7 +5,7 @@ would understand them. Two calendars mean the same when their normal forms are e
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from metercast.commands.calendar import (
     Calendar,
@@ -14,6 +14,7 @@ from metercast.commands.calendar import (
     SeasonStart,
     name_octets,
 )
+from metercast.commands.parameters import chosen
 from metercast.dlms.data import Data, Tag
 from metercast.dlms.datetimes import (
     ANY,
@@ -27,6 +28,7 @@ from metercast.dlms.datetimes import (
     CosemTime,
 )
 from metercast.dlms.logical_name import LogicalName
+from metercast.profiles.model import Profile
 
 _MONTHS = {"dst-begin": DST_BEGIN, "dst-end": DST_END}
 _DAYS = {"last": LAST_DAY, "second-last": SECOND_LAST_DAY}
@@ -66,7 +68,22 @@ class Tables(NamedTuple):
     days: tuple[DayRow, ...]
 
 
-def encode_calendar(calendar: Calendar) -> tuple[Data, Data, Data, Data]:
+class Manner(NamedTuple):
+    """What a meter's profile says of the tables' form: the types of dates and times, and the usual script table."""
+
+    date_time: Tag = Tag.OCTET_STRING
+    time: Tag = Tag.OCTET_STRING
+    scripts: LogicalName = LogicalName.parse("0.0.10.0.100.255")
+
+    @classmethod
+    def of(cls, profile: Profile) -> Self:
+        return cls(profile.dates.date_time, profile.dates.time, profile.objects.tariff_scripts)
+
+
+_USUAL = Manner()
+
+
+def encode_calendar(calendar: Calendar, manner: Manner = _USUAL) -> tuple[Data, Data, Data, Data]:
     """Name, seasons, weeks and days as attributes 6 to 9 take them. The calendar must have been checked."""
     encoding = calendar.name_encoding
 
@@ -74,11 +91,11 @@ def encode_calendar(calendar: Calendar) -> tuple[Data, Data, Data, Data]:
         return Data.octets(name_octets(text, encoding))
 
     seasons = [
-        Data.structure([name(season.name), Data.octets(encode_start(season.start)), name(season.week)])
+        Data.structure([name(season.name), Data(manner.date_time, encode_start(season.start)), name(season.week)])
         for season in calendar.seasons
     ]
     weeks = [Data.structure([name(week.name), *map(Data.unsigned, week.days)]) for week in calendar.weeks]
-    days = [Data.structure([Data.unsigned(day.id), _encode_schedule(day)]) for day in calendar.days]
+    days = [Data.structure([Data.unsigned(day.id), _encode_schedule(day, manner)]) for day in calendar.days]
     return name(calendar.calendar_name), Data.array(seasons), Data.array(weeks), Data.array(days)
 
 
@@ -101,12 +118,12 @@ def parse_time(text: str, *, without_hundredths: int) -> CosemTime:
     return CosemTime(int(text[0:2]), int(text[3:5]), int(text[6:8]), hundredths)
 
 
-def _encode_schedule(day: Day) -> Data:
+def _encode_schedule(day: Day, manner: Manner) -> Data:
     return Data.array(
         Data.structure(
             [
-                Data.octets(parse_time(action.start, without_hundredths=0).encode()),
-                Data.octets(LogicalName.parse(action.script)),
+                Data(manner.time, parse_time(action.start, without_hundredths=0).encode()),
+                Data.octets(chosen(action.script, manner.scripts)),
                 Data.long_unsigned(action.selector),
             ]
         )

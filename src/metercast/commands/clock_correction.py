@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from metercast.commands.clock_object import ClockObject, Reading, deviation_sign, encode_clock
+from metercast.commands.clock_object import ClockObject, Reading, encode_clock
 from metercast.commands.contract import MeterSession, StepFailed
 from metercast.dlms.data import Data
 from metercast.domain.words import ErrorWord
@@ -70,4 +70,4 @@ async def set_now(session: MeterSession, clock: ClockObject, zone: ZoneInfo, bef
 
 def time_data(session: MeterSession, instant: datetime, zone: ZoneInfo) -> Data:
     """The instant as this meter is told one."""
-    return encode_clock(instant, zone, deviation_sign(session))
+    return encode_clock(instant, zone, session.profile.dates)

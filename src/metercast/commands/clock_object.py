@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from metercast.commands.contract import MeterSession, StepFailed
+from metercast.commands.parameters import chosen
 from metercast.dlms.cosem import CosemAttribute, CosemMethod
 from metercast.dlms.data import Data
 from metercast.dlms.datetimes import (
@@ -21,9 +22,9 @@ from metercast.dlms.datetimes import (
 from metercast.dlms.errors import DecodeError
 from metercast.dlms.logical_name import LogicalName
 from metercast.domain.words import ErrorWord
+from metercast.profiles.model import Dates
 
 CLASS_ID = 8
-DEFAULT_OBIS = "0.0.1.0.0.255"
 TIME = 2
 ADJUST_TO_MINUTE, ADJUST_TO_PRESET_TIME, PRESET_ADJUSTING_TIME, SHIFT_TIME = 3, 4, 5, 6
 
@@ -71,8 +72,9 @@ class ClockObject(NamedTuple):
     logical_name: LogicalName
 
     @classmethod
-    def parse(cls, obis: str) -> "ClockObject":
-        return cls(LogicalName.parse(obis))
+    def of(cls, session: MeterSession, obis: str | None) -> "ClockObject":
+        """The one that the task names, or the profile's."""
+        return cls(chosen(obis, session.profile.objects.clock))
 
     @property
     def time(self) -> CosemAttribute:
@@ -102,7 +104,7 @@ class ClockObject(NamedTuple):
 
 def deviation_sign(session: MeterSession) -> DeviationSign:
     """What a positive deviation means to this meter (catalogue 3.2)."""
-    return DeviationSign.STANDARD
+    return session.profile.dates.sign
 
 
 def instant_of(value: CosemDateTime, zone: ZoneInfo, sign: DeviationSign) -> datetime | None:
@@ -120,8 +122,8 @@ def status_json(status: int) -> dict[str, bool] | None:
     return None if status == NO_STATUS else {name: bool(status & bit) for name, bit in _STATUS_BITS.items()}
 
 
-def encode_clock(instant: datetime, zone: ZoneInfo, sign: DeviationSign) -> Data:
+def encode_clock(instant: datetime, zone: ZoneInfo, dates: Dates) -> Data:
     """The nearest whole second in `zone`, with deviation and the DST bit; the weekday is left to the meter."""
     nearest = (instant + timedelta(milliseconds=500)).astimezone(zone).replace(microsecond=0)
-    value = CosemDateTime.from_datetime(nearest, sign=sign)
-    return Data.octets(value._replace(date=value.date._replace(weekday=0xFF)).encode())
+    value = CosemDateTime.from_datetime(nearest, sign=dates.sign)
+    return Data(dates.date_time, value._replace(date=value.date._replace(weekday=0xFF)).encode())

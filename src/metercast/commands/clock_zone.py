@@ -123,9 +123,9 @@ def _wanted(zone: ClockZone, session: MeterSession) -> dict[int, Data]:
         wanted[TIME_ZONE] = Data.long(deviation_sign(session).value * zone.utc_offset_minutes)
     daylight = zone.daylight_saving or DaylightSaving()
     if daylight.begin is not None:
-        wanted[DAYLIGHT_BEGIN] = Data.octets(daylight.begin.to_cosem().encode())
+        wanted[DAYLIGHT_BEGIN] = _moment_data(daylight.begin.to_cosem(), session)
     if daylight.end is not None:
-        wanted[DAYLIGHT_END] = Data.octets(daylight.end.to_cosem().encode())
+        wanted[DAYLIGHT_END] = _moment_data(daylight.end.to_cosem(), session)
     if daylight.deviation_minutes is not None:
         wanted[DAYLIGHT_DEVIATION] = Data.integer(daylight.deviation_minutes)
     if daylight.enabled is not None:
@@ -139,16 +139,20 @@ def _of_rules(rules: YearlyRules, session: MeterSession) -> dict[int, Data]:
         DAYLIGHT_ENABLED: Data.boolean(rules.begin is not None),
     }
     if rules.begin is not None and rules.end is not None:
-        wanted[DAYLIGHT_BEGIN] = _change(rules.begin)
-        wanted[DAYLIGHT_END] = _change(rules.end)
+        wanted[DAYLIGHT_BEGIN] = _moment_data(_change(rules.begin), session)
+        wanted[DAYLIGHT_END] = _moment_data(_change(rules.end), session)
         wanted[DAYLIGHT_DEVIATION] = Data.integer(rules.daylight_minutes)
     return wanted
 
 
-def _change(change: ZoneChange) -> Data:
+def _moment_data(moment: CosemDateTime, session: MeterSession) -> Data:
+    return Data(session.profile.dates.date_time, moment.encode())
+
+
+def _change(change: ZoneChange) -> CosemDateTime:
     day = LAST_DAY if change.last else change.first_day
     date = CosemDate(ANY_YEAR, change.month, day, change.weekday)
-    return Data.octets(CosemDateTime(date, CosemTime(change.hour, change.minute, 0, 0)).encode())
+    return CosemDateTime(date, CosemTime(change.hour, change.minute, 0, 0))
 
 
 def _same(one: Data, other: Data) -> bool:

@@ -1,6 +1,6 @@
 """What a command type is, and what it may ask of the session that it runs in."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
@@ -9,6 +9,7 @@ import msgspec
 from metercast.dlms.cosem import CosemAttribute, CosemMethod, Selection
 from metercast.dlms.data import Data
 from metercast.domain.command import CommandTraits
+from metercast.domain.firmware import FirmwareImage, Transferred
 from metercast.domain.meter import Meter
 from metercast.domain.outcome import Outcome
 from metercast.domain.words import ErrorWord
@@ -60,6 +61,23 @@ class MeterSession(Protocol):
         """What an earlier session of this command left in its checkpoint, or None."""
         ...
 
+    @property
+    def should_yield(self) -> bool:
+        """A long command asks this between its steps, and then returns a checkpoint: something else waits."""
+        ...
+
+    async def image(self, reference: str) -> FirmwareImage:
+        """The image that the parameters name. Raises StepFailed(ImageMissing)."""
+        ...
+
+    async def transferred(self) -> Transferred | None:
+        """What was noted last of this meter, by whatever command."""
+        ...
+
+    async def note_transferred(self, transferred: Transferred) -> None:
+        """Durable when it returns. A count of blocks is noted as well as it goes."""
+        ...
+
     def now(self) -> datetime:
         """The wall clock, UTC."""
         ...
@@ -73,6 +91,13 @@ class MeterSession(Protocol):
 
         Raises MeterRefused where the meter answers with a data-access-result, and SelectionUnavailable, before
         anything is sent, where the association has no selective access.
+        """
+        ...
+
+    async def get_list(self, attributes: Sequence[CosemAttribute]) -> list[Data | MeterRefused]:
+        """The values of several attributes, in as few round trips as the association allows.
+
+        Each attribute has its own result, in the order asked for: its value, or the refusal that `get` would raise.
         """
         ...
 

@@ -5,11 +5,12 @@ from typing import Literal
 
 import msgspec
 
-from metercast.commands.activation import activation_text
+from metercast.commands.activation import activation_text, decode_activation
 from metercast.commands.calendar_codec import tables_json
-from metercast.commands.calendar_object import ACTIVE, DEFAULT_OBIS, PASSIVE, CalendarObject
+from metercast.commands.calendar_object import ACTIVATION_TIME, ACTIVE, PASSIVE, CalendarObject
 from metercast.commands.contract import CommandType, MeterSession
-from metercast.commands.parameters import ROOT, Obis, logical_name
+from metercast.commands.parameters import ProfileObis, check_obis
+from metercast.commands.steps import decoded, read_all
 from metercast.domain.command import CommandTraits
 from metercast.domain.outcome import Outcome
 from metercast.domain.retry import Resend
@@ -17,21 +18,28 @@ from metercast.domain.retry import Resend
 
 class GetTou(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
     which: Literal["active", "passive", "both"] = "both"
-    obis: Obis = DEFAULT_OBIS
+    obis: ProfileObis = None
 
 
 def check(parameters: GetTou, now: datetime) -> None:
-    logical_name(parameters.obis, f"{ROOT}.obis")
+    check_obis(parameters.obis)
 
 
 async def perform(session: MeterSession, parameters: GetTou) -> Outcome:
-    target = CalendarObject.parse(parameters.obis)
+    target = CalendarObject.of(session, parameters.obis)
+    parts = {"active": ACTIVE, "passive": PASSIVE}
+    if parameters.which != "both":
+        parts = {parameters.which: parts[parameters.which]}
+    attributes = [attribute for first in parts.values() for attribute in target.tables(first)]
+    armed = target.attribute(ACTIVATION_TIME)
+    if "passive" in parts:
+        attributes.append(armed)
+    values = await read_all(session, attributes)
     result: dict[str, object] = {}
-    if parameters.which in ("active", "both"):
-        result["active"] = tables_json(await target.read_tables(session, ACTIVE))
-    if parameters.which in ("passive", "both"):
-        result["passive"] = tables_json(await target.read_tables(session, PASSIVE))
-        result["activationTime"] = activation_text(await target.read_armed(session))
+    for place, (name, first) in enumerate(parts.items()):
+        result[name] = tables_json(target.decode_tables(values[4 * place : 4 * place + 4], first))
+    if "passive" in parts:
+        result["activationTime"] = activation_text(decoded(values[-1], decode_activation, armed))
     return Outcome.done(result)
 
 

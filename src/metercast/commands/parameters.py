@@ -21,6 +21,10 @@ Obis = Annotated[
     ),
 ]
 
+ProfileObis = Annotated[
+    Obis | None, msgspec.Meta(description="A logical name such as 1.0.1.8.0.255; the profile's where left out")
+]
+
 T = TypeVar("T", bound=msgspec.Struct)
 
 _AT = re.compile(r"^(?P<reason>.*?)(?: - at `(?P<where>\$[^`]*)`)?$", re.DOTALL)
@@ -53,6 +57,17 @@ def logical_name(text: str, path: str) -> LogicalName:
         return LogicalName.parse(text)
     except EncodeError:
         raise InvalidField(path, text, "no logical name; write it as in 1.0.1.8.0.255") from None
+
+
+def check_obis(text: str | None, path: str = "obis") -> None:
+    """InvalidField at `path` below commandParams, where it is given and is no logical name."""
+    if text is not None:
+        logical_name(text, f"{ROOT}.{path}")
+
+
+def chosen(given: str | None, of_profile: LogicalName) -> LogicalName:
+    """What the task names, or else what the meter's profile does."""
+    return of_profile if given is None else LogicalName.parse(given)
 
 
 def require(condition: bool, path: str, received: Any, reason: str) -> None:

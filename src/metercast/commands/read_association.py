@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from metercast.commands.contract import CommandType, MeterSession
-from metercast.commands.parameters import ROOT, Obis, logical_name
+from metercast.commands.parameters import ProfileObis, check_obis, chosen
 from metercast.commands.steps import read
 from metercast.dlms.cosem import CosemAttribute
 from metercast.dlms.data import Data, Tag
@@ -43,15 +43,15 @@ _METHOD_BITS: Final = ((1, "access"), *_PROTECTION_BITS)
 
 
 class ReadAssociation(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
-    obis: Obis = "0.0.40.0.0.255"
+    obis: ProfileObis = None
 
 
 def check(parameters: ReadAssociation, now: datetime) -> None:
-    logical_name(parameters.obis, f"{ROOT}.obis")
+    check_obis(parameters.obis)
 
 
 async def perform(session: MeterSession, parameters: ReadAssociation) -> Outcome:
-    attribute = CosemAttribute(CLASS_ID, LogicalName.parse(parameters.obis), OBJECT_LIST)
+    attribute = CosemAttribute(CLASS_ID, chosen(parameters.obis, session.profile.objects.association), OBJECT_LIST)
     return Outcome.done({"objects": await read(session, attribute, objects_json)})
 
 

@@ -4,24 +4,24 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from metercast.commands.clock_object import DEFAULT_OBIS, ClockObject
+from metercast.commands.clock_object import ClockObject
 from metercast.commands.contract import CommandType, MeterSession
-from metercast.commands.parameters import ROOT, Obis, logical_name
+from metercast.commands.parameters import ProfileObis, check_obis
 from metercast.domain.command import CommandTraits
 from metercast.domain.outcome import Outcome
 from metercast.domain.retry import Resend
 
 
 class ReadClock(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
-    obis: Obis = DEFAULT_OBIS
+    obis: ProfileObis = None
 
 
 def check(parameters: ReadClock, now: datetime) -> None:
-    logical_name(parameters.obis, f"{ROOT}.obis")
+    check_obis(parameters.obis)
 
 
 async def perform(session: MeterSession, parameters: ReadClock) -> Outcome:
-    reading = await ClockObject.parse(parameters.obis).read(session)
+    reading = await ClockObject.of(session, parameters.obis).read(session)
     return Outcome.done(reading.to_json())
 
 

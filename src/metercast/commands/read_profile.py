@@ -12,10 +12,9 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from metercast.commands.clock_object import CLASS_ID as CLOCK_CLASS
-from metercast.commands.clock_object import DEFAULT_OBIS as CLOCK_OBIS
-from metercast.commands.clock_object import TIME, deviation_sign, instant_of
+from metercast.commands.clock_object import TIME, instant_of
 from metercast.commands.contract import CommandType, MeterRefused, MeterSession, SelectionUnavailable, StepFailed
-from metercast.commands.parameters import ROOT, Obis, logical_name, require
+from metercast.commands.parameters import ROOT, Obis, ProfileObis, check_obis, chosen, require
 from metercast.commands.plain import plain
 from metercast.commands.profile_object import (
     BUFFER,
@@ -28,8 +27,8 @@ from metercast.commands.profile_object import (
     decode_columns,
     unpacked_rows,
 )
-from metercast.commands.scaler_unit import ScalerUnit, exact, read_scaler_unit, scaler_unit_of
-from metercast.commands.steps import read
+from metercast.commands.scaler_unit import ScalerUnit, decode_scaler_unit, exact, scaler_unit_of
+from metercast.commands.steps import decoded, read_all
 from metercast.commands.units import unit_name
 from metercast.dlms.cosem import CosemAttribute, Selection
 from metercast.dlms.data import Data, Tag
@@ -42,13 +41,12 @@ from metercast.domain.outcome import Outcome
 from metercast.domain.problem import InvalidField
 from metercast.domain.retry import Resend
 from metercast.domain.words import ErrorWord
+from metercast.profiles.model import NAME_PATTERN, EventLog, Profile
 
-DEFAULT_PROFILE: Final = "1.0.99.1.0.255"
 MAX_WINDOWS: Final = 4000
 MAX_ROWS: Final = 200_000
-_CLOCK: Final = CaptureObject(CosemAttribute(CLOCK_CLASS, LogicalName.parse(CLOCK_OBIS), TIME))
-_UNIX_TIME: Final = CosemAttribute(1, LogicalName.parse("0.0.1.1.0.255"), 2)
 
+LogName = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN, description="a log of the profile")]
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
@@ -80,11 +78,13 @@ class ReadProfile(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fi
     to: Instant | None = None
     entries: Entries | None = None
     window_hours: Annotated[float, msgspec.Meta(ge=0.25, le=8784)] = 24
-    obis: Obis = DEFAULT_PROFILE
+    obis: ProfileObis = None
 
 
 class ReadEvents(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
-    log: Annotated[int, msgspec.Meta(ge=0, le=255)] = 0
+    """`log` is e of 0.0.99.98.e.255, or the name of a log in the meter's profile."""
+
+    log: Annotated[int, msgspec.Meta(ge=0, le=255)] | LogName = 0
     from_: Instant | None = msgspec.field(default=None, name="from")
     to: Instant | None = None
     entries: Entries | None = None
@@ -95,11 +95,7 @@ class ReadEvents(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fie
 class Column(NamedTuple):
     captured: CaptureObject
     scale: ScalerUnit | None
-
-    @property
-    def is_clock(self) -> bool:
-        attribute = self.captured.attribute
-        return (attribute.class_id, attribute.index) == (CLOCK_CLASS, TIME) or attribute == _UNIX_TIME
+    is_clock: bool
 
     def to_json(self) -> dict[str, Any]:
         attribute = self.captured.attribute
@@ -121,13 +117,13 @@ class Row(NamedTuple):
 
 
 def check_profile(parameters: ReadProfile, now: datetime) -> None:
-    logical_name(parameters.obis, f"{ROOT}.obis")
+    check_obis(parameters.obis)
     _check_wanted(parameters)
 
 
 def check_events(parameters: ReadEvents, now: datetime) -> None:
+    check_obis(parameters.obis)
     if parameters.obis is not None:
-        logical_name(parameters.obis, f"{ROOT}.obis")
         require(parameters.log == 0, "log", parameters.log, "either log or obis")
     _check_wanted(parameters)
 
@@ -146,17 +142,30 @@ def _check_wanted(parameters: Wanted) -> None:
 
 
 async def perform_profile(session: MeterSession, parameters: ReadProfile) -> Outcome:
-    return await _perform(session, parameters.obis, parameters)
+    return await _perform(session, chosen(parameters.obis, session.profile.objects.load_profile), parameters)
 
 
 async def perform_events(session: MeterSession, parameters: ReadEvents) -> Outcome:
-    return await _perform(session, parameters.obis or f"0.0.99.98.{parameters.log}.255", parameters)
+    name = chosen(parameters.obis, _log_of(session.profile, parameters.log))
+    return await _perform(session, name, parameters, session.profile.event_log(name))
 
 
-async def _perform(session: MeterSession, obis: str, wanted: Wanted) -> Outcome:
-    profile = ProfileObject(LogicalName.parse(obis))
-    captured = await read(session, profile.attribute(CAPTURE_OBJECTS), decode_columns)
-    period = await read(session, profile.attribute(CAPTURE_PERIOD), Data.number)
+def _log_of(profile: Profile, log: int | str) -> LogicalName:
+    """StepFailed(ObjectUndefined) where the profile has no log of that name."""
+    if isinstance(log, int):
+        return LogicalName.parse(f"0.0.99.98.{log}.255")
+    if log not in profile.events:
+        detail = f"the profile {profile.name} has no event log {log!r}; it has {', '.join(sorted(profile.events))}"
+        raise StepFailed(ErrorWord.OBJECT_UNDEFINED, detail)
+    return profile.events[log].object
+
+
+async def _perform(session: MeterSession, name: LogicalName, wanted: Wanted, events: EventLog | None = None) -> Outcome:
+    profile, obis = ProfileObject(name), str(name)
+    attributes = [profile.attribute(CAPTURE_OBJECTS), profile.attribute(CAPTURE_PERIOD)]
+    objects, seconds = await read_all(session, attributes)
+    captured = decoded(objects, decode_columns, attributes[0])
+    period = decoded(seconds, Data.number, attributes[1])
     columns = await _columns(session, captured)
     reader = _Reader(session, profile, columns, period)
     rows: list[list[Any]] = []
@@ -165,22 +174,37 @@ async def _perform(session: MeterSession, obis: str, wanted: Wanted) -> Outcome:
         if len(rows) > MAX_ROWS:
             raise StepFailed(ErrorWord.RESULT_TOO_LARGE, f"{obis} gives more than {MAX_ROWS} rows: ask for fewer")
     shown = [column.to_json() for column in columns]
+    if events is not None:
+        _name_codes(shown, columns, rows, events)
     return Outcome.done({"obis": obis, "capturePeriodSeconds": period, "columns": shown, "rows": rows})
+
+
+def _name_codes(shown: list[dict[str, Any]], columns: list[Column], rows: list[list[Any]], events: EventLog) -> None:
+    """The column of the codes gets the names of those that occur and that the profile knows."""
+    for index, column in enumerate(columns):
+        if column.captured.attribute == CosemAttribute(1, events.code_object, 2):
+            found = {str(row[index]) for row in rows}
+            shown[index]["names"] = {code: events.codes[code] for code in sorted(found & events.codes.keys(), key=int)}
 
 
 async def _columns(session: MeterSession, captured: list[CaptureObject]) -> list[Column]:
     """With scaler and unit where the column is of a register; without where the meter does not tell them."""
-    scales: dict[CosemAttribute, ScalerUnit | None] = {}
-    columns = []
-    for each in captured:
-        holder = scaler_unit_of(each.attribute)
-        if holder is not None and holder not in scales:
-            try:
-                scales[holder] = await read_scaler_unit(session, holder)
-            except MeterRefused:
-                scales[holder] = None
-        columns.append(Column(each, None if holder is None else scales[holder]))
-    return columns
+    holders = [scaler_unit_of(each.attribute) for each in captured]
+    wanted = list(dict.fromkeys(holder for holder in holders if holder is not None))
+    scales: dict[CosemAttribute | None, ScalerUnit | None] = {None: None}
+    for holder, told in zip(wanted, await session.get_list(wanted) if wanted else [], strict=True):
+        scales[holder] = None if isinstance(told, MeterRefused) else decoded(told, decode_scaler_unit, holder)
+    return [
+        Column(each, scales[holder], _is_clock(session.profile, each))
+        for each, holder in zip(captured, holders, strict=True)
+    ]
+
+
+def _is_clock(profile: Profile, captured: CaptureObject) -> bool:
+    attribute = captured.attribute
+    if (attribute.class_id, attribute.index) == (CLOCK_CLASS, TIME):
+        return True
+    return attribute == CosemAttribute(1, profile.objects.unix_clock, 2)
 
 
 class _Reader:
@@ -192,7 +216,7 @@ class _Reader:
         self._columns = columns
         self._period = timedelta(seconds=period)
         self._zone = ZoneInfo(session.meter.record.time_zone)
-        self._sign = deviation_sign(session)
+        self._profile = session.profile
         self._clock = next((index for index, column in enumerate(columns) if column.is_clock), None)
 
     async def parts(self, wanted: Wanted) -> AsyncIterator[list[Row]]:
@@ -201,6 +225,8 @@ class _Reader:
             yield await self._by_entry(wanted.entries)
             return
         try:
+            if not self._profile.buffers.by_range:
+                raise SelectionUnavailable(ErrorWord.SERVICE_NOT_SUPPORTED, "the profile has no selection by range")
             start = first
             while start < last:
                 end = min(start + timedelta(hours=wanted.window_hours), last)
@@ -215,6 +241,8 @@ class _Reader:
         if entries is None:
             return await self._rows(None)
         try:
+            if not self._profile.buffers.by_entry:
+                raise SelectionUnavailable(ErrorWord.SERVICE_NOT_SUPPORTED, "the profile has no selection by entry")
             return await self._rows(by_entry(entries.first, entries.last))
         except SelectionUnavailable:
             rows = await self._rows(None)
@@ -228,13 +256,21 @@ class _Reader:
             raise StepFailed(ErrorWord.INVALID_RESPONSE, f"GET {self._buffer}: {error}") from error
 
     def _range(self, first: datetime, last: datetime) -> Selection:
-        column = _CLOCK if self._clock is None else self._columns[self._clock].captured
+        if self._clock is None:
+            column = CaptureObject(CosemAttribute(CLOCK_CLASS, self._profile.objects.clock, TIME))
+        else:
+            column = self._columns[self._clock].captured
         return by_range(column, self._encoded(column, first), self._encoded(column, last))
 
     def _encoded(self, column: CaptureObject, instant: datetime) -> Data:
-        if column.attribute == _UNIX_TIME:
+        if column.attribute.class_id != CLOCK_CLASS:
             return Data.double_long_unsigned(int(instant.timestamp()))
-        value = CosemDateTime.from_datetime(instant.astimezone(self._zone))
+        rules = self._profile.buffers
+        value = CosemDateTime.from_datetime(
+            instant.astimezone(UTC if rules.range_time == "utc" else self._zone),
+            sign=self._profile.dates.sign,
+            specify_deviation=rules.range_deviation,
+        )
         return Data.octets(value._replace(date=value.date._replace(weekday=0xFF)).encode())
 
     def _decoded(self, buffer: Data) -> Iterator[Row]:
@@ -252,7 +288,7 @@ class _Reader:
     def _instant(self, cell: Data) -> datetime | None:
         if cell.tag in NUMBERS:
             return datetime.fromtimestamp(cell.number(), UTC)
-        return instant_of(CosemDateTime.decode(cell.octet_string(12)), self._zone, self._sign)
+        return instant_of(CosemDateTime.decode(cell.octet_string(12)), self._zone, self._profile.dates.sign)
 
     def _shown(self, index: int, cell: Data, instant: datetime | None) -> Any:
         column = self._columns[index]

@@ -8,10 +8,11 @@ import msgspec
 from metercast.commands.contract import CommandType, MeterRefused, MeterSession, StepFailed
 from metercast.commands.parameters import ROOT, Obis, logical_name
 from metercast.commands.plain import plain
-from metercast.commands.scaler_unit import ScalerUnit, exact, read_scaler_unit, scaler_unit_of
-from metercast.commands.steps import worst
+from metercast.commands.scaler_unit import decode_scaler_unit, exact, scaler_unit_of
+from metercast.commands.steps import decoded, worst
 from metercast.commands.units import unit_name
 from metercast.dlms.cosem import CosemAttribute
+from metercast.dlms.data import Data
 from metercast.dlms.data_types import NUMBERS
 from metercast.dlms.logical_name import LogicalName
 from metercast.domain.command import CommandTraits
@@ -33,23 +34,16 @@ class ReadRegisters(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_
     with_scaler: bool = True
 
 
-# Voltages and currents by phase, powers in and out, power factor, frequency (catalogue 1.5).
-_INSTANTANEOUS: tuple[str, ...] = (
-    *(f"1.0.{phase}.7.0.255" for phase in (32, 52, 72, 31, 51, 71)),
-    *(f"1.0.{quantity}.7.0.255" for quantity in (1, 2, 13, 14)),
-)
-
-
 class ReadInstantaneous(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
-    items: Annotated[list[Item], msgspec.Meta(min_length=1, max_length=200)] = msgspec.field(
-        default_factory=lambda: [Item(obis=obis) for obis in _INSTANTANEOUS]
-    )
+    """Without `items` those of the profile."""
+
+    items: Annotated[list[Item], msgspec.Meta(min_length=1, max_length=200)] | None = None
     with_scaler: bool = True
 
 
 def check(parameters: ReadRegisters | ReadInstantaneous, now: datetime) -> None:
     seen: set[Item] = set()
-    for index, item in enumerate(parameters.items):
+    for index, item in enumerate(parameters.items or ()):
         path = f"{ROOT}.items[{index}]"
         logical_name(item.obis, f"{path}.obis")
         if item in seen:
@@ -59,13 +53,17 @@ def check(parameters: ReadRegisters | ReadInstantaneous, now: datetime) -> None:
 
 async def perform(session: MeterSession, parameters: ReadRegisters | ReadInstantaneous) -> Outcome:
     """Each item has a result of its own. Fails only where no item could be read."""
+    wanted = parameters.items
+    if wanted is None:
+        wanted = [Item(obis=str(name)) for name in session.profile.registers.instantaneous]
+    reader = _Reader(session, [_attribute(item) for item in wanted], parameters.with_scaler)
+    await reader.read()
     items: list[dict[str, Any]] = []
     refusals: list[StepFailed] = []
-    scalers: dict[CosemAttribute, ScalerUnit] = {}
-    for item in parameters.items:
+    for item in wanted:
         shown: dict[str, Any] = {"obis": item.obis, "class": item.class_, "attribute": item.attribute}
         try:
-            shown |= await _read_item(session, item, parameters.with_scaler, scalers)
+            shown |= reader.shown(_attribute(item))
         except MeterRefused as error:
             refusals.append(error)
             shown |= {"error": error.error.value, "errorDetail": error.detail}
@@ -78,23 +76,53 @@ async def perform(session: MeterSession, parameters: ReadRegisters | ReadInstant
     return Outcome.done(result)
 
 
-async def _read_item(
-    session: MeterSession, item: Item, with_scaler: bool, scalers: dict[CosemAttribute, ScalerUnit]
-) -> dict[str, Any]:
-    attribute = CosemAttribute(item.class_, LogicalName.parse(item.obis), item.attribute)
-    value = await session.get(attribute)
-    holder = scaler_unit_of(attribute)
-    if not with_scaler or holder is None or value.tag not in NUMBERS:
-        return {"value": plain(value)}
-    if holder not in scalers:
-        scalers[holder] = await read_scaler_unit(session, holder)
-    scaler, unit = scalers[holder]
-    return {
-        "value": exact(value.number(), scaler),
-        "unit": unit_name(unit),
-        "raw": str(value.number()),
-        "scaler": scaler,
-    }
+def _attribute(item: Item) -> CosemAttribute:
+    return CosemAttribute(item.class_, LogicalName.parse(item.obis), item.attribute)
+
+
+class _Reader:
+    """All values, then the scalers and units of those that are numbers: each once, in as few requests as it goes."""
+
+    def __init__(self, session: MeterSession, attributes: list[CosemAttribute], with_scaler: bool) -> None:
+        self._session = session
+        self._attributes = attributes
+        self._with_scaler = with_scaler
+        self._results: dict[CosemAttribute, Data | MeterRefused] = {}
+
+    async def read(self) -> None:
+        await self._add(self._attributes)
+        if self._with_scaler:
+            holders = [holder for holder in map(self._holder, self._attributes) if holder is not None]
+            await self._add([holder for holder in dict.fromkeys(holders) if holder not in self._results])
+
+    def shown(self, attribute: CosemAttribute) -> dict[str, Any]:
+        """The item's JSON; MeterRefused where its value, or its scaler and unit, were refused."""
+        value = self._value(attribute)
+        holder = self._holder(attribute) if self._with_scaler else None
+        if holder is None:
+            return {"value": plain(value)}
+        scaler, unit = decoded(self._value(holder), decode_scaler_unit, holder)
+        return {
+            "value": exact(value.number(), scaler),
+            "unit": unit_name(unit),
+            "raw": str(value.number()),
+            "scaler": scaler,
+        }
+
+    async def _add(self, attributes: list[CosemAttribute]) -> None:
+        if attributes:
+            self._results |= zip(attributes, await self._session.get_list(attributes), strict=True)
+
+    def _holder(self, attribute: CosemAttribute) -> CosemAttribute | None:
+        """Where scaler and unit of this value stand; None where it was refused, or is no number that is scaled."""
+        value = self._results[attribute]
+        return None if isinstance(value, MeterRefused) or value.tag not in NUMBERS else scaler_unit_of(attribute)
+
+    def _value(self, attribute: CosemAttribute) -> Data:
+        result = self._results[attribute]
+        if isinstance(result, MeterRefused):
+            raise result
+        return result
 
 
 READ_REGISTERS = CommandType(

@@ -6,11 +6,10 @@ from typing import Any, Final
 import msgspec
 
 from metercast.commands.contract import CommandType, MeterSession
-from metercast.commands.parameters import ROOT, Obis, logical_name
-from metercast.commands.steps import read
+from metercast.commands.parameters import ProfileObis, check_obis, chosen
+from metercast.commands.steps import decoded, read_all
 from metercast.dlms.cosem import CosemAttribute
 from metercast.dlms.data import Data
-from metercast.dlms.logical_name import LogicalName
 from metercast.domain.command import CommandTraits
 from metercast.domain.outcome import Outcome
 from metercast.domain.retry import Resend
@@ -35,26 +34,25 @@ _POLICY_BITS: Final = (
 
 
 class ReadSecurity(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
-    obis: Obis = "0.0.43.0.0.255"
+    obis: ProfileObis = None
 
 
 def check(parameters: ReadSecurity, now: datetime) -> None:
-    logical_name(parameters.obis, f"{ROOT}.obis")
+    check_obis(parameters.obis)
 
 
 async def perform(session: MeterSession, parameters: ReadSecurity) -> Outcome:
-    name = LogicalName.parse(parameters.obis)
-
-    def attribute(index: int) -> CosemAttribute:
-        return CosemAttribute(CLASS_ID, name, index)
-
-    policy = await read(session, attribute(POLICY), Data.number)
+    name = chosen(parameters.obis, session.profile.objects.security_setup)
+    attributes = [CosemAttribute(CLASS_ID, name, index) for index in (POLICY, SUITE, CLIENT_TITLE, SERVER_TITLE)]
+    values = await read_all(session, attributes)
+    policy, suite = (decoded(values[index], Data.number, attributes[index]) for index in (0, 1))
+    client, server = (decoded(values[index], Data.octet_string, attributes[index]) for index in (2, 3))
     result: dict[str, Any] = {
         "policy": _POLICIES.get(policy) or [text for bit, text in _POLICY_BITS if policy & bit],
         "policyCode": policy,
-        "suite": await read(session, attribute(SUITE), Data.number),
-        "clientSystemTitle": (await read(session, attribute(CLIENT_TITLE), Data.octet_string)).hex().upper(),
-        "serverSystemTitle": (await read(session, attribute(SERVER_TITLE), Data.octet_string)).hex().upper(),
+        "suite": suite,
+        "clientSystemTitle": client.hex().upper(),
+        "serverSystemTitle": server.hex().upper(),
     }
     return Outcome.done(result)
 

@@ -9,8 +9,8 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 
 from metercast.commands.contract import CommandType, MeterRefused, MeterSession, StepFailed
-from metercast.commands.parameters import ROOT, Obis, logical_name
-from metercast.commands.steps import poll, read
+from metercast.commands.parameters import ProfileObis, check_obis, chosen
+from metercast.commands.steps import decoded, poll
 from metercast.dlms.cosem import CosemAttribute, CosemMethod
 from metercast.dlms.data import Data
 from metercast.dlms.logical_name import LogicalName
@@ -18,14 +18,12 @@ from metercast.domain.command import CommandTraits, ConflictGroup
 from metercast.domain.outcome import Outcome
 from metercast.domain.retry import Resend
 from metercast.domain.words import ErrorWord
+from metercast.profiles.model import Relay as Modes
 
 CLASS_ID = 70
-DEFAULT_OBIS = "0.0.96.3.10.255"
 OUTPUT_STATE, CONTROL_STATE, CONTROL_MODE = 2, 3, 4
 REMOTE_DISCONNECT, REMOTE_RECONNECT = 1, 2
 DISCONNECTED, CONNECTED, READY_FOR_RECONNECTION = 0, 1, 2
-NOT_SWITCHABLE = 0  # control mode: the output is always connected
-ARMING_MODES = frozenset({1, 3, 5, 6})  # a remote reconnect ends in ready-for-reconnection
 MAX_DEVICES_PER_DISCONNECT = 1000
 
 _STATES = {DISCONNECTED: "disconnected", CONNECTED: "connected", READY_FOR_RECONNECTION: "ready-for-reconnection"}
@@ -34,7 +32,7 @@ _STATES = {DISCONNECTED: "disconnected", CONNECTED: "connected", READY_FOR_RECON
 class Relay(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
     verify: bool = True
     reason: Annotated[str, msgspec.Meta(max_length=256)] | None = None
-    obis: Obis = DEFAULT_OBIS
+    obis: ProfileObis = None
 
 
 class RelayState(NamedTuple):
@@ -57,27 +55,34 @@ class RelayObject(NamedTuple):
         return CosemAttribute(CLASS_ID, self.logical_name, index)
 
     async def read(self, session: MeterSession) -> RelayState:
-        control = await read(session, self.attribute(CONTROL_STATE), Data.number)
-        mode = await read(session, self.attribute(CONTROL_MODE), Data.number)
-        return RelayState(control, mode, await self._read_output(session))
+        control, mode, output = await self._read(session, CONTROL_STATE, CONTROL_MODE, OUTPUT_STATE)
+        return RelayState(self._number(control, CONTROL_STATE), self._number(mode, CONTROL_MODE), self._truth(output))
 
     async def read_again(self, session: MeterSession, before: RelayState) -> RelayState:
         """State and output anew; the mode does not change by switching."""
-        control = await read(session, self.attribute(CONTROL_STATE), Data.number)
-        return RelayState(control, before.control_mode, await self._read_output(session))
+        control, output = await self._read(session, CONTROL_STATE, OUTPUT_STATE)
+        return RelayState(self._number(control, CONTROL_STATE), before.control_mode, self._truth(output))
 
-    async def _read_output(self, session: MeterSession) -> bool | None:
-        try:
-            return await read(session, self.attribute(OUTPUT_STATE), Data.truth)
-        except MeterRefused:  # some meters show the control state only
+    async def _read(self, session: MeterSession, *indexes: int) -> list[Data | MeterRefused]:
+        return await session.get_list([self.attribute(index) for index in indexes])
+
+    def _number(self, result: Data | MeterRefused, index: int) -> int:
+        if isinstance(result, MeterRefused):
+            raise result
+        return decoded(result, Data.number, self.attribute(index))
+
+    def _truth(self, result: Data | MeterRefused) -> bool | None:
+        """None where the output is refused: some meters show the control state only."""
+        if isinstance(result, MeterRefused):
             return None
+        return decoded(result, Data.truth, self.attribute(OUTPUT_STATE))
 
     async def switch(self, session: MeterSession, method: int) -> None:
         await session.action(CosemMethod(CLASS_ID, self.logical_name, method), Data.integer(0))
 
 
 def check(parameters: Relay, now: datetime) -> None:
-    logical_name(parameters.obis, f"{ROOT}.obis")
+    check_obis(parameters.obis)
 
 
 def is_disconnected(state: RelayState) -> bool:
@@ -89,18 +94,18 @@ def is_connected(state: RelayState) -> bool:
     return state.control_state == CONNECTED and state.output_state is not False
 
 
-def waits_for_button(state: RelayState) -> bool:
-    """Ready for reconnection, and only mode 7 has a remote way on from there (transition i)."""
-    return state.control_state == READY_FOR_RECONNECTION and state.control_mode != 7
+def waits_for_button(state: RelayState, modes: Modes) -> bool:
+    """Ready for reconnection, and the control mode has no remote way on from there (transition i)."""
+    return state.control_state == READY_FOR_RECONNECTION and state.control_mode not in modes.remote_from_ready_modes
 
 
-def is_armed(state: RelayState) -> bool:
+def is_armed(state: RelayState, modes: Modes) -> bool:
     """Whether a reconnect came as far as the control mode lets it: the rest is the customer's button."""
-    return state.control_state == READY_FOR_RECONNECTION and state.control_mode not in (2, 4, 7)
+    return state.control_state == READY_FOR_RECONNECTION and state.control_mode not in modes.direct_modes
 
 
 async def disconnect(session: MeterSession, parameters: Relay) -> Outcome:
-    relay = RelayObject(LogicalName.parse(parameters.obis))
+    relay = RelayObject(chosen(parameters.obis, session.profile.objects.disconnect_control))
     before = await _read_switchable(session, relay)
     if is_disconnected(before):
         return Outcome.already_so({"before": before.to_json(), "after": None})
@@ -115,31 +120,32 @@ async def disconnect(session: MeterSession, parameters: Relay) -> Outcome:
 
 
 async def reconnect(session: MeterSession, parameters: Relay) -> Outcome:
-    relay = RelayObject(LogicalName.parse(parameters.obis))
+    relay = RelayObject(chosen(parameters.obis, session.profile.objects.disconnect_control))
+    modes = session.profile.relay
     before = await _read_switchable(session, relay)
     if is_connected(before):
         return Outcome.already_so({"before": before.to_json(), "after": None})
-    if waits_for_button(before):
+    if waits_for_button(before, modes):
         return Outcome.armed({"before": before.to_json(), "after": None})
     await relay.switch(session, REMOTE_RECONNECT)
     if not parameters.verify:
         result: dict[str, Any] = {"before": before.to_json(), "after": None}
-        return Outcome.armed(result) if before.control_mode in ARMING_MODES else Outcome.done(result)
+        return Outcome.done(result) if before.control_mode in modes.direct_modes else Outcome.armed(result)
     after = await poll(
-        session, lambda: relay.read_again(session, before), lambda state: is_connected(state) or is_armed(state)
+        session, lambda: relay.read_again(session, before), lambda state: is_connected(state) or is_armed(state, modes)
     )
     result = {"before": before.to_json(), "after": after.to_json()}
     if is_connected(after):
         return Outcome.done(result)
-    if is_armed(after):
+    if is_armed(after, modes):
         return Outcome.armed(result)
     raise _not_verified("reconnect", after, result)
 
 
 async def _read_switchable(session: MeterSession, relay: RelayObject) -> RelayState:
     state = await relay.read(session)
-    if state.control_mode == NOT_SWITCHABLE:
-        detail = f"{relay.attribute(CONTROL_MODE)} is 0: the output is always connected"
+    if state.control_mode in session.profile.relay.fixed_modes:
+        detail = f"{relay.attribute(CONTROL_MODE)} is {state.control_mode}: the output is always connected"
         raise StepFailed(ErrorWord.NOT_SWITCHABLE, detail, state.to_json())
     return state
 

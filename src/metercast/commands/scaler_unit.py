@@ -3,8 +3,6 @@
 from decimal import Decimal
 from typing import NamedTuple
 
-from metercast.commands.contract import MeterSession
-from metercast.commands.steps import read
 from metercast.dlms.cosem import CosemAttribute
 from metercast.dlms.data import Data
 from metercast.dlms.errors import DecodeError
@@ -26,11 +24,6 @@ def scaler_unit_of(attribute: CosemAttribute) -> CosemAttribute | None:
     """The attribute that holds scaler and unit of `attribute`; None where it is not scaled."""
     scaled, index = _SCALED.get(attribute.class_id, (frozenset(), 0))
     return CosemAttribute(attribute.class_id, attribute.logical_name, index) if attribute.index in scaled else None
-
-
-async def read_scaler_unit(session: MeterSession, attribute: CosemAttribute) -> ScalerUnit:
-    """`attribute` is one that `scaler_unit_of` gave. Raises MeterRefused, StepFailed."""
-    return await read(session, attribute, decode_scaler_unit)
 
 
 def decode_scaler_unit(data: Data) -> ScalerUnit:

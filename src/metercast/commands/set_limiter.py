@@ -1,6 +1,7 @@
 """SET_LIMITER: thresholds of the supply limiter, written in the type that the meter keeps them in (catalogue 1.9).
 
-What stands there already is not written. A threshold of 0 means another thing in every meter, and is refused.
+What stands there already is not written. A threshold of 0 means another thing in every meter: it is
+refused unless the profile knows it.
 """
 
 from datetime import datetime, timedelta
@@ -10,7 +11,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from metercast.commands.contract import CommandType, MeterSession, StepFailed
-from metercast.commands.parameters import ROOT, Obis, logical_name, require
+from metercast.commands.parameters import ProfileObis, check_obis, chosen, require
 from metercast.commands.plain import plain
 from metercast.commands.steps import read
 from metercast.dlms.cosem import CosemAttribute
@@ -23,6 +24,7 @@ from metercast.domain.command import CommandTraits
 from metercast.domain.outcome import Outcome
 from metercast.domain.retry import Resend
 from metercast.domain.words import ErrorWord
+from metercast.profiles.model import Dates
 
 CLASS_ID: Final = 71
 MONITORED_VALUE, THRESHOLD_NORMAL, THRESHOLD_EMERGENCY = 2, 4, 5
@@ -30,7 +32,7 @@ MIN_OVER, MIN_UNDER, EMERGENCY_PROFILE, EMERGENCY_GROUPS = 6, 7, 8, 9
 # Durations before thresholds: a new threshold never acts with an old duration.
 _ORDER: Final = (MIN_OVER, MIN_UNDER, THRESHOLD_NORMAL, THRESHOLD_EMERGENCY, EMERGENCY_PROFILE, EMERGENCY_GROUPS)
 
-Threshold = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+Threshold = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Duration = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
 Group = Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)]
 
@@ -50,7 +52,7 @@ class SetLimiter(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fie
     min_under_threshold_seconds: Duration | None = None
     emergency_profile: EmergencyProfile | None = None
     emergency_profile_groups: Annotated[list[Group], msgspec.Meta(max_length=255)] | None = None
-    obis: Obis = "0.0.17.0.0.255"
+    obis: ProfileObis = None
 
 
 class LimiterObject(NamedTuple):
@@ -61,14 +63,17 @@ class LimiterObject(NamedTuple):
 
 
 def check(parameters: SetLimiter, now: datetime) -> None:
-    logical_name(parameters.obis, f"{ROOT}.obis")
+    check_obis(parameters.obis)
     given = [getattr(parameters, name) for name in parameters.__struct_fields__ if name != "obis"]
     require(any(value is not None for value in given), "thresholdNormal", None, "nothing to set")
 
 
 async def perform(session: MeterSession, parameters: SetLimiter) -> Outcome:
-    limiter = LimiterObject(LogicalName.parse(parameters.obis))
-    wanted = _fixed(parameters, ZoneInfo(session.meter.record.time_zone))
+    profile = session.profile
+    if 0 in (parameters.threshold_normal, parameters.threshold_emergency) and not profile.limiter.zero_threshold:
+        raise StepFailed(ErrorWord.PROFILE_LIMIT, "nothing was written: the meter's profile allows no threshold of 0")
+    limiter = LimiterObject(chosen(parameters.obis, profile.objects.limiter))
+    wanted = _fixed(parameters, ZoneInfo(session.meter.record.time_zone), profile.dates)
     wanted |= await _thresholds(session, limiter, parameters)
     before = {index: await session.get(limiter.attribute(index)) for index in wanted}
     changed = [index for index in _ORDER if index in wanted and not _same(before[index], wanted[index])]
@@ -84,7 +89,7 @@ async def perform(session: MeterSession, parameters: SetLimiter) -> Outcome:
     return Outcome.done(_shown(after))
 
 
-def _fixed(parameters: SetLimiter, zone: ZoneInfo) -> dict[int, Data]:
+def _fixed(parameters: SetLimiter, zone: ZoneInfo, dates: Dates) -> dict[int, Data]:
     """What has a type of its own."""
     wanted: dict[int, Data] = {}
     if parameters.min_over_threshold_seconds is not None:
@@ -93,8 +98,8 @@ def _fixed(parameters: SetLimiter, zone: ZoneInfo) -> dict[int, Data]:
         wanted[MIN_UNDER] = Data.double_long_unsigned(parameters.min_under_threshold_seconds)
     profile = parameters.emergency_profile
     if profile is not None:
-        moment = CosemDateTime.from_datetime(profile.activation_time.astimezone(zone))
-        time = Data.octets(moment._replace(date=moment.date._replace(weekday=0xFF)).encode())
+        moment = CosemDateTime.from_datetime(profile.activation_time.astimezone(zone), sign=dates.sign)
+        time = Data(dates.date_time, moment._replace(date=moment.date._replace(weekday=0xFF)).encode())
         duration = Data.double_long_unsigned(profile.duration_seconds)
         wanted[EMERGENCY_PROFILE] = Data.structure([Data.long_unsigned(profile.id), time, duration])
     if parameters.emergency_profile_groups is not None:

@@ -3,18 +3,18 @@
 It takes effect at once: there is no passive table. What stands there already is not written again.
 """
 
-import re
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 
 import msgspec
 
 from metercast.commands.contract import CommandType, MeterSession, StepFailed
-from metercast.commands.parameters import ROOT, Obis, logical_name, require
+from metercast.commands.date_text import parse_date
+from metercast.commands.parameters import ROOT, ProfileObis, check_obis, chosen, require
 from metercast.commands.steps import read
 from metercast.dlms.cosem import CosemAttribute, CosemMethod
-from metercast.dlms.data import Data
-from metercast.dlms.datetimes import ANY, ANY_YEAR, LAST_DAY, SECOND_LAST_DAY, CosemDate
+from metercast.dlms.data import Data, Tag
+from metercast.dlms.datetimes import CosemDate
 from metercast.dlms.errors import DecodeError, EncodeError
 from metercast.dlms.logical_name import LogicalName
 from metercast.domain.command import CommandTraits, ConflictGroup
@@ -24,11 +24,8 @@ from metercast.domain.retry import Resend
 from metercast.domain.words import ErrorWord
 
 CLASS_ID: Final = 11
-DEFAULT_OBIS: Final = "0.0.11.0.0.255"
 ENTRIES = 2
 INSERT, DELETE = 1, 2
-_DATE: Final = re.compile(r"(?P<year>\*|[0-9]{4})-(?P<month>\*|[0-9]{2})-(?P<day>\*|last|second-last|[0-9]{2})")
-_DAYS: Final = {"*": ANY, "last": LAST_DAY, "second-last": SECOND_LAST_DAY}
 
 Index = Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)]
 
@@ -45,7 +42,7 @@ class SetSpecialDays(msgspec.Struct, frozen=True, rename="camel", forbid_unknown
     entries: Annotated[list[SpecialDay], msgspec.Meta(max_length=1000)] = []
     mode: Literal["replace", "merge"] = "replace"
     delete: Annotated[list[Index], msgspec.Meta(max_length=1000)] = []
-    obis: Obis = DEFAULT_OBIS
+    obis: ProfileObis = None
 
 
 class Entry(NamedTuple):
@@ -62,10 +59,9 @@ class Entry(NamedTuple):
         index, date, day_id = data.elements(3)
         return cls(index.number(), CosemDate.decode(date.octet_string(5)), day_id.number())
 
-    def encode(self) -> Data:
-        return Data.structure(
-            [Data.long_unsigned(self.number), Data.octets(self.date.encode()), Data.unsigned(self.day_id)]
-        )
+    def encode(self, date_tag: Tag) -> Data:
+        date = Data(date_tag, self.date.encode())
+        return Data.structure([Data.long_unsigned(self.number), date, Data.unsigned(self.day_id)])
 
     def same_as(self, other: "Entry") -> bool:
         return (self.number, self.day_id) == (other.number, other.day_id) and self.date.same_as(other.date)
@@ -77,23 +73,8 @@ class Entry(NamedTuple):
 Table = dict[int, Entry]
 
 
-def parse_date(text: str) -> CosemDate:
-    """EncodeError where it is no date."""
-    match = _DATE.fullmatch(text)
-    if match is None:
-        raise EncodeError("no date; write it as 2026-12-25, *-12-25 or *-05-last")
-    year = ANY_YEAR if match["year"] == "*" else int(match["year"])
-    month = ANY if match["month"] == "*" else int(match["month"])
-    day = _DAYS[match["day"]] if match["day"] in _DAYS else int(match["day"])
-    if day == 0:
-        raise EncodeError("no day 0")
-    date = CosemDate(year, month, day)
-    date.check()
-    return date
-
-
 def check(parameters: SetSpecialDays, now: datetime) -> None:
-    logical_name(parameters.obis, f"{ROOT}.obis")
+    check_obis(parameters.obis)
     seen: set[int] = set()
     for number, day in enumerate(parameters.entries):
         path = f"{ROOT}.entries[{number}]"
@@ -112,15 +93,20 @@ def check(parameters: SetSpecialDays, now: datetime) -> None:
 
 
 async def perform(session: MeterSession, parameters: SetSpecialDays) -> Outcome:
-    name = LogicalName.parse(parameters.obis)
+    profile = session.profile
+    name = chosen(parameters.obis, profile.objects.special_days)
     attribute = CosemAttribute(CLASS_ID, name, ENTRIES)
     wanted = {day.index: Entry.of(day) for day in parameters.entries}
     before = await read(session, attribute, decode_table)
     target = wanted if parameters.mode == "replace" else _merged(before, wanted, parameters.delete)
     if _same(before, target):
         return Outcome.already_so(_shown(before))
+    most = profile.special_days.max_entries
+    if len(target) > most:
+        detail = f"nothing was written: {len(target)} special days, the meter's profile allows {most}"
+        raise StepFailed(ErrorWord.PROFILE_LIMIT, detail)
     if parameters.mode == "replace":
-        await session.set(attribute, Data.array([each.encode() for each in _sorted(target)]))
+        await session.set(attribute, Data.array([each.encode(profile.dates.date) for each in _sorted(target)]))
     else:
         await _merge(session, name, before, wanted, parameters.delete)
     after = await read(session, attribute, decode_table)
@@ -145,7 +131,7 @@ async def _merge(session: MeterSession, name: LogicalName, before: Table, wanted
     for entry in _sorted(wanted):
         there = before.get(entry.number)
         if there is None or not entry.same_as(there):
-            await session.action(CosemMethod(CLASS_ID, name, INSERT), entry.encode())
+            await session.action(CosemMethod(CLASS_ID, name, INSERT), entry.encode(session.profile.dates.date))
 
 
 def _merged(before: Table, wanted: Table, delete: list[int]) -> Table:

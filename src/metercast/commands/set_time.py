@@ -14,14 +14,13 @@ from metercast.commands.clock_correction import Limits, Seconds, set_now, time_d
 from metercast.commands.clock_object import (
     ADJUST_TO_MINUTE,
     ADJUST_TO_PRESET_TIME,
-    DEFAULT_OBIS,
     PRESET_ADJUSTING_TIME,
     ClockObject,
     Reading,
 )
 from metercast.commands.clock_zone import ClockZone, check_zone, write_zone
 from metercast.commands.contract import CommandType, MeterSession, StepFailed
-from metercast.commands.parameters import ROOT, Obis, logical_name, require
+from metercast.commands.parameters import ProfileObis, check_obis, require
 from metercast.dlms.data import Data
 from metercast.domain.command import CommandTraits, ConflictGroup
 from metercast.domain.outcome import Outcome
@@ -45,11 +44,11 @@ class SetTime(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields
     threshold_seconds: Seconds = 2
     tolerance_seconds: Seconds = 5
     max_uncertainty_seconds: Seconds = 30
-    obis: Obis = DEFAULT_OBIS
+    obis: ProfileObis = None
 
 
 def check(parameters: SetTime, now: datetime) -> None:
-    logical_name(parameters.obis, f"{ROOT}.obis")
+    check_obis(parameters.obis)
     if parameters.zone is not None:
         check_zone(parameters.zone, now)
     else:
@@ -57,7 +56,7 @@ def check(parameters: SetTime, now: datetime) -> None:
 
 
 async def perform(session: MeterSession, parameters: SetTime) -> Outcome:
-    clock, limits = ClockObject.parse(parameters.obis), Limits.of(parameters)
+    clock, limits = ClockObject.of(session, parameters.obis), Limits.of(parameters)
     record_zone = session.meter.record.time_zone
     zone = ZoneInfo(record_zone)
     changed, result = False, dict[str, Any]()

@@ -11,12 +11,12 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from metercast.commands.activation import (
-    UNSPECIFIED,
     Activation,
     activation_instant,
     activation_text,
     check_activation,
     encode_activation,
+    unspecified,
 )
 from metercast.commands.calendar import (
     Calendar,
@@ -27,10 +27,11 @@ from metercast.commands.calendar import (
     Weeks,
     check_calendar,
 )
-from metercast.commands.calendar_codec import Tables, decode_tables, differences, encode_calendar, tables_json
-from metercast.commands.calendar_object import ACTIVATION_TIME, ACTIVE, DEFAULT_OBIS, PASSIVE, CalendarObject
+from metercast.commands.calendar_codec import Manner, Tables, decode_tables, differences, encode_calendar, tables_json
+from metercast.commands.calendar_object import ACTIVATION_TIME, ACTIVE, PASSIVE, CalendarObject
+from metercast.commands.calendar_rules import check_rules
 from metercast.commands.contract import CommandType, MeterRefused, MeterSession, StepFailed
-from metercast.commands.parameters import ROOT, Obis, logical_name, require
+from metercast.commands.parameters import ProfileObis, check_obis, require
 from metercast.commands.steps import poll, worst
 from metercast.dlms.data import Data
 from metercast.dlms.datetimes import CosemDateTime
@@ -38,6 +39,7 @@ from metercast.domain.command import CommandTraits, ConflictGroup
 from metercast.domain.outcome import Outcome
 from metercast.domain.retry import Resend
 from metercast.domain.words import ErrorWord
+from metercast.profiles.model import CALENDAR_PARTS
 
 
 class SetTou(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
@@ -49,7 +51,7 @@ class SetTou(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=
     weeks: Weeks | None = None
     days: Days | None = None
     name_encoding: NameEncoding = "ascii"
-    obis: Obis = DEFAULT_OBIS
+    obis: ProfileObis = None
 
     @property
     def calendar(self) -> Calendar:
@@ -67,7 +69,7 @@ class SetTou(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=
 
 
 def check(parameters: SetTou, now: datetime) -> None:
-    logical_name(parameters.obis, f"{ROOT}.obis")
+    check_obis(parameters.obis)
     mode = parameters.activation.mode
     for field, name in (
         ("calendar_name", "calendarName"),
@@ -86,13 +88,14 @@ def check(parameters: SetTou, now: datetime) -> None:
 
 
 async def perform(session: MeterSession, parameters: SetTou) -> Outcome:
-    target = CalendarObject.parse(parameters.obis)
+    target = CalendarObject.of(session, parameters.obis)
     mode = parameters.activation.mode
     if mode == "disarm":
         changed = await _disarm(session, target)
         result: dict[str, Any] = {"activationTime": None}
         return Outcome.done(result) if changed else Outcome.already_so(result)
-    encoded = encode_calendar(parameters.calendar)
+    check_rules(parameters.calendar, session.profile.calendar)
+    encoded = encode_calendar(parameters.calendar, Manner.of(session.profile))
     wanted = decode_tables(*encoded)
     if mode == "at":
         return await _activate_later(session, target, encoded, wanted, parameters.activation)
@@ -116,8 +119,8 @@ async def _activate_later(
     activation: Activation,
 ) -> Outcome:
     moment = activation_instant(activation, ZoneInfo(session.meter.record.time_zone))
-    time = encode_activation(moment)
-    asked = CosemDateTime.decode(time.octet_string())
+    time = encode_activation(moment, session.profile.dates)
+    asked = CosemDateTime.decode(time.octet_string(12))
     armed = await target.read_armed(session)
     result = {"passive": tables_json(wanted), "activationTime": activation_text(asked)}
     if (
@@ -153,7 +156,7 @@ async def _disarm(session: MeterSession, target: CalendarObject) -> bool:
 
 
 async def _clear(session: MeterSession, target: CalendarObject) -> None:
-    await session.set(target.attribute(ACTIVATION_TIME), UNSPECIFIED)
+    await session.set(target.attribute(ACTIVATION_TIME), unspecified(session.profile.dates))
     seen = await target.read_armed(session)
     if seen is not None:
         detail = f"{target.attribute(ACTIVATION_TIME)} is still {activation_text(seen)} after it was disarmed"
@@ -163,9 +166,10 @@ async def _clear(session: MeterSession, target: CalendarObject) -> None:
 async def _write(session: MeterSession, target: CalendarObject, encoded: tuple[Data, ...], wanted: Tables) -> None:
     """Writes the passive calendar and reads it back; StepFailed unless all four attributes hold what was sent."""
     refused = []
-    for offset, value in enumerate(encoded):
+    for part in session.profile.calendar.write_order:
+        offset = CALENDAR_PARTS.index(part)
         try:
-            await session.set(target.attribute(PASSIVE + offset), value)
+            await session.set(target.attribute(PASSIVE + offset), encoded[offset])
         except MeterRefused as error:  # the other tables are tried too, so that one session tells all that is wrong
             refused.append(error)
     if refused:
@@ -179,6 +183,8 @@ async def _write(session: MeterSession, target: CalendarObject, encoded: tuple[D
 
 async def _verify_active(session: MeterSession, target: CalendarObject, wanted: Tables) -> Tables:
     """The active calendar once it is `wanted`; some meters need a moment after the activation."""
+    if session.profile.delays.after_activation:
+        await session.sleep(session.profile.delays.after_activation)
     found = await poll(session, lambda: target.read_tables(session, ACTIVE), lambda tables: tables == wanted)
     if found != wanted:
         detail = f"after the activation: active {'; '.join(differences(wanted, found))}"

@@ -1,6 +1,6 @@
 """What the steps of several commands share: decoding an answer, and waiting for a meter to become as wanted."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from metercast.commands.contract import MeterRefused, MeterSession, StepFailed
@@ -11,13 +11,20 @@ from metercast.domain.words import ErrorClass, ErrorWord
 
 T = TypeVar("T")
 
-POLL_SECONDS = 2.0
-POLLS = 5
-
 
 async def read(session: MeterSession, attribute: CosemAttribute, decode: Callable[[Data], T]) -> T:
     """The attribute's decoded value; StepFailed(InvalidResponse) where it is not what its class says."""
     return decoded(await session.get(attribute), decode, attribute)
+
+
+async def read_all(session: MeterSession, attributes: Sequence[CosemAttribute]) -> list[Data]:
+    """The values of all the attributes; MeterRefused where one of them is refused."""
+    values = []
+    for result in await session.get_list(attributes):
+        if isinstance(result, MeterRefused):
+            raise result
+        values.append(result)
+    return values
 
 
 def decoded(data: Data, decode: Callable[[Data], T], what: CosemAttribute) -> T:
@@ -29,11 +36,12 @@ def decoded(data: Data, decode: Callable[[Data], T], what: CosemAttribute) -> T:
 
 
 async def poll(session: MeterSession, look: Callable[[], Awaitable[T]], is_reached: Callable[[T], bool]) -> T:
-    """Looks up to POLLS times, POLL_SECONDS apart, until it `is_reached`; returns what was seen last.
+    """Looks as often as the profile says, and with its pauses, until it `is_reached`; returns what was seen last.
 
     A refusal that may pass (temporary-failure while the meter switches) is looked at again; the last one is raised.
     """
-    for left in range(POLLS - 1, -1, -1):
+    delays = session.profile.delays
+    for left in range(delays.looks - 1, -1, -1):
         try:
             seen = await look()
         except MeterRefused as refused:
@@ -42,7 +50,7 @@ async def poll(session: MeterSession, look: Callable[[], Awaitable[T]], is_reach
         else:
             if left == 0 or is_reached(seen):
                 return seen
-        await session.sleep(POLL_SECONDS)
+        await session.sleep(delays.between_looks)
     raise AssertionError("the last look returns or raises")
 
 

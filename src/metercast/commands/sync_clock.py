@@ -11,9 +11,9 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from metercast.commands.clock_correction import Limits, Seconds, set_now
-from metercast.commands.clock_object import DEFAULT_OBIS, SHIFT_TIME, ClockObject, Reading
+from metercast.commands.clock_object import SHIFT_TIME, ClockObject, Reading
 from metercast.commands.contract import CommandType, MeterRefused, MeterSession, StepFailed
-from metercast.commands.parameters import ROOT, Obis, logical_name, require
+from metercast.commands.parameters import ProfileObis, check_obis, require
 from metercast.dlms.data import Data
 from metercast.domain.command import CommandTraits, ConflictGroup
 from metercast.domain.outcome import Outcome
@@ -33,18 +33,18 @@ class SyncClock(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fiel
     tolerance_seconds: Seconds = 5
     max_delta_seconds: Annotated[float, msgspec.Meta(gt=0)] | None = None
     max_uncertainty_seconds: Seconds = 30
-    obis: Obis = DEFAULT_OBIS
+    obis: ProfileObis = None
 
 
 def check(parameters: SyncClock, now: datetime) -> None:
-    logical_name(parameters.obis, f"{ROOT}.obis")
+    check_obis(parameters.obis)
     limit = parameters.max_delta_seconds
     too_low = limit is not None and limit < parameters.threshold_seconds
     require(not too_low, "maxDeltaSeconds", limit, f"below thresholdSeconds ({parameters.threshold_seconds:g})")
 
 
 async def perform(session: MeterSession, parameters: SyncClock) -> Outcome:
-    clock, limits = ClockObject.parse(parameters.obis), Limits.of(parameters)
+    clock, limits = ClockObject.of(session, parameters.obis), Limits.of(parameters)
     before = await clock.read(session)
     limits.check_uncertainty(before)
     if limits.is_near(before):

@@ -13,7 +13,7 @@ from metercast.dlms.data import Data, decode_data, encode_data
 from metercast.dlms.errors import DecodeError
 from metercast.dlms.get import decode_get_data_result, encode_get_data_result
 from metercast.dlms.results import ActionResultCode, DataAccessResult
-from metercast.dlms.set import decode_values
+from metercast.dlms.set import decode_values, encode_values
 
 ACTION_REQUEST: Final = 0xC3
 ACTION_RESPONSE: Final = 0xC7
@@ -47,8 +47,7 @@ class ActionRequestList(msgspec.Struct, frozen=True):
     parameters: list[Data]
 
     def encode(self) -> bytes:
-        parameters = encode_length(len(self.parameters)) + b"".join(map(encode_data, self.parameters))
-        return bytes((ACTION_REQUEST, 3, self.invoke)) + _encode_methods(self.methods) + parameters
+        return bytes((ACTION_REQUEST, 3, self.invoke)) + _encode_methods(self.methods) + encode_values(self.parameters)
 
 
 class ActionRequestFirstBlock(msgspec.Struct, frozen=True):
@@ -203,11 +202,7 @@ def _decode_response(apdu: bytes) -> ActionResponse:
         block, offset = decode_block(apdu, 3)
         response = ActionResponseBlock(invoke, block)
     elif form == 3:
-        count, offset = decode_count(apdu, 3, 2)
-        responses = []
-        for _ in range(count):
-            method_response, offset = decode_method_response(apdu, offset)
-            responses.append(method_response)
+        responses, offset = decode_method_responses(apdu, 3)
         response = ActionResponseList(invoke, responses)
     elif form == 4:
         response, offset = ActionResponseNext(invoke, NUMBER.unpack_from(apdu, 3)[0]), 7
@@ -223,6 +218,16 @@ def decode_method_response(buffer: bytes, offset: int) -> tuple[MethodResponse, 
         return MethodResponse(result), offset + 2
     returned, offset = decode_get_data_result(buffer, offset + 2)
     return MethodResponse(result, returned), offset
+
+
+def decode_method_responses(buffer: bytes, offset: int) -> tuple[list[MethodResponse], int]:
+    """The list of a with-list answer; also what its blocks carry."""
+    count, offset = decode_count(buffer, offset, 2)
+    responses = []
+    for _ in range(count):
+        response, offset = decode_method_response(buffer, offset)
+        responses.append(response)
+    return responses, offset
 
 
 def decode_reassembled_response(raw: bytes) -> MethodResponse:

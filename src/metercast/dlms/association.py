@@ -1,5 +1,6 @@
 """The client's association: APDUs and wishes in, APDUs and events out (IEC 62056-5-3; catalogue 2)."""
 
+from collections.abc import Sequence
 from enum import IntEnum, auto
 from functools import lru_cache
 from typing import Final
@@ -16,7 +17,8 @@ from metercast.dlms.acse import (
     decode_aare,
     decode_rlre,
 )
-from metercast.dlms.ciphering import Cipher, overhead
+from metercast.dlms.blocks import SelectedAttribute
+from metercast.dlms.ciphering import Cipher
 from metercast.dlms.conformance import Conformance
 from metercast.dlms.cosem import CosemAttribute, CosemMethod, Selection
 from metercast.dlms.data import Data
@@ -38,8 +40,10 @@ from metercast.dlms.events import (
     Send,
     ServiceError,
 )
+from metercast.dlms.general_protection import GENERAL_DED, GENERAL_GLO
 from metercast.dlms.hls_exchange import HlsExchange
 from metercast.dlms.initiate import InitiateRequest, InitiateResponse, decode_initiate_response
+from metercast.dlms.list_transfers import ActionListTransfer, GetListTransfer, ListTransfer, SetListTransfer
 from metercast.dlms.protection import NO_COUNTERS, Counters, Protector
 from metercast.dlms.service_error import (
     CONFIRMED_SERVICE_ERROR,
@@ -56,9 +60,12 @@ _GET = Conformance.GET.value
 _SET = Conformance.SET.value
 _ACTION = Conformance.ACTION.value
 _SELECTIVE_ACCESS = Conformance.SELECTIVE_ACCESS.value
+_MULTIPLE_REFERENCES = Conformance.MULTIPLE_REFERENCES.value
+_GENERAL_PROTECTION = Conformance.GENERAL_PROTECTION.value
 _ANSWERS = frozenset({0xC4, 0xC5, 0xC7})
-_GLO_ANSWERS = frozenset({0xCC, 0xCD, 0xCF})
-_SERVICE_ANSWERS = _ANSWERS | _GLO_ANSWERS | {EXCEPTION_RESPONSE, CONFIRMED_SERVICE_ERROR, 0x2E}
+_ERRORS = frozenset({EXCEPTION_RESPONSE, CONFIRMED_SERVICE_ERROR})
+_CIPHERED_ANSWERS = frozenset({0xCC, 0xCD, 0xCF, 0x2E, 0xD4, 0xD5, 0xD7, 0x4E, GENERAL_GLO, GENERAL_DED})
+_SERVICE_ANSWERS = _ANSWERS | _ERRORS | _CIPHERED_ANSWERS
 
 
 class State(IntEnum):
@@ -86,16 +93,21 @@ class ClientAssociation:
     """One association, from AARQ to RLRE; one service at a time.
 
     `counters` gives the invocation counters to send with. `challenge` is CtoS, 8 to 64 random octets where HLS is
-    used. After a RemoteProtocolError nothing more can be done with it.
+    used, and `dedicated_key` as many as the suite's keys have where the settings ask for one. After a
+    RemoteProtocolError nothing more can be done with it.
     """
 
-    def __init__(self, settings: AssociationSettings, counters: Counters = NO_COUNTERS, challenge: bytes = b"") -> None:
+    def __init__(
+        self,
+        settings: AssociationSettings,
+        counters: Counters = NO_COUNTERS,
+        challenge: bytes = b"",
+        dedicated_key: bytes = b"",
+    ) -> None:
         settings.check()
-        cipher = None
-        if settings.needs_keys:
-            assert settings.encryption_key is not None
-            assert settings.authentication_key is not None
-            cipher = Cipher(settings.encryption_key, settings.authentication_key)
+        cipher = _cipher_of(settings, settings.encryption_key) if settings.needs_keys else None
+        self._dedicated = _cipher_of(settings, dedicated_key) if settings.dedicated else None
+        self._dedicated_key = dedicated_key if settings.dedicated else None
         self._settings = settings
         self._challenge = challenge
         title = settings.client_system_title or b""
@@ -105,7 +117,7 @@ class ClientAssociation:
             self._hls = HlsExchange(settings, challenge, self._protector)
         self._state = State.IDLE
         self._invoke = 0
-        self._transfer: Transfer | None = None
+        self._transfer: Transfer | ListTransfer | None = None
         self._associated: Associated | None = None
         self._conformance = 0
         self._limit: int | None = None
@@ -118,6 +130,16 @@ class ClientAssociation:
     def has_selective_access(self) -> bool:
         """It was negotiated: GET and SET take a selection."""
         return bool(self._conformance & _SELECTIVE_ACCESS)
+
+    @property
+    def has_lists(self) -> bool:
+        """Multiple references were negotiated: GET, SET and ACTION take a list."""
+        return bool(self._conformance & _MULTIPLE_REFERENCES)
+
+    @property
+    def request_limit(self) -> int | None:
+        """The largest plain request in octets that the server takes in one APDU; None without limit."""
+        return self._limit
 
     @property
     def last_received_counter(self) -> int | None:
@@ -135,13 +157,12 @@ class ClientAssociation:
             authentication = settings.password
         elif settings.authentication.is_hls:
             authentication = self._challenge
-        tells_title = settings.needs_keys or settings.authentication.proves_titles
         apdu = Aarq(
             application_context=settings.application_context,
-            calling_ap_title=settings.client_system_title if tells_title else None,
+            calling_ap_title=settings.client_system_title if settings.needs_client_title else None,
             mechanism=settings.authentication.mechanism or None,
             authentication=authentication,
-            user_information=self._protector.protect(_initiate_request(settings)),
+            user_information=self._protector.protect(self._initiate_request()),
         ).encode()
         self._state = state
         return apdu
@@ -173,12 +194,40 @@ class ClientAssociation:
         )
         return self._begin(transfer, state)
 
+    def get_list(self, items: Sequence[SelectedAttribute]) -> bytes:
+        """The get-request with list. NotNegotiated where lists, or a selection in it, are not, or it does not fit."""
+        state = self._follow("get")
+        self._demand(_GET, "GET")
+        self._demand(_MULTIPLE_REFERENCES, "lists")
+        if any(selection is not None for _, selection in items):
+            self._demand(_SELECTIVE_ACCESS, "selective access")
+        return self._begin(
+            GetListTransfer(self._next_invoke(), items, self._limit, self._settings.response_limit), state
+        )
+
+    def set_list(self, items: Sequence[tuple[CosemAttribute, Data]]) -> bytes:
+        """The set-request with list, in blocks where it is too long and the server takes blocks; else NotNegotiated."""
+        state = self._follow("set")
+        self._demand(_SET, "SET")
+        self._demand(_MULTIPLE_REFERENCES, "lists")
+        return self._begin(SetListTransfer(self._next_invoke(), items, self._limit, self._conformance), state)
+
+    def action_list(self, items: Sequence[tuple[CosemMethod, Data | None]]) -> bytes:
+        """The action-request with list, in blocks like `set_list`; else NotNegotiated."""
+        state = self._follow("action")
+        self._demand(_ACTION, "ACTION")
+        self._demand(_MULTIPLE_REFERENCES, "lists")
+        transfer = ActionListTransfer(
+            self._next_invoke(), items, self._limit, self._conformance, self._settings.response_limit
+        )
+        return self._begin(transfer, state)
+
     def release(self) -> bytes:
         """The RLRQ; in a ciphered context it carries the protected InitiateRequest that meters ask for."""
         state = self._follow("release")
         user_information = None
         if self._protector.control:
-            user_information = self._protector.protect(_initiate_request(self._settings))
+            user_information = self._protector.protect(self._initiate_request())
         self._state = state
         return Rlrq(0, user_information).encode()
 
@@ -212,7 +261,7 @@ class ClientAssociation:
             return self._unasked(apdu)
         plain = self._protector.unprotect(apdu)
         if plain[0] not in _ANSWERS:
-            return self._refused(plain, State.ASSOCIATED)
+            return self._refused(plain, State.ASSOCIATED) if plain[0] in _ERRORS else self._unasked(plain)
         if len(plain) > 2 and (plain[2] ^ transfer.invoke) & 0x0F:
             return Ignored(f"an answer to invoke-id {plain[2] & 0x0F}, not to {transfer.invoke & 0x0F}")
         if plain[0] != transfer.answer:
@@ -241,7 +290,10 @@ class ClientAssociation:
             raise wrong(f"accepted with application context {aare.application_context}")
         title = self._identify(aare.responding_ap_title)
         response = self._read_initiate_response(aare.user_information)
-        self._conformance = int(response.conformance) & int(settings.conformance)
+        self._conformance = int(response.conformance) & settings.proposed_conformance
+        self._protector.general = settings.general_protection and bool(self._conformance & _GENERAL_PROTECTION)
+        if self._dedicated is not None:
+            self._protector.dedicate(self._dedicated)
         self._set_limit(response.server_max_receive_pdu_size)
         self._associated = Associated(self._conformance, response.server_max_receive_pdu_size, title)
         if self._hls is not None:
@@ -285,7 +337,7 @@ class ClientAssociation:
         before = self._protector.last_received
         plain = self._protector.unprotect(apdu)
         if plain[0] not in _ANSWERS:
-            return self._refused(plain, State.CLOSED)
+            return self._refused(plain, State.CLOSED) if plain[0] in _ERRORS else self._unasked(plain)
         failure = hls.receive(plain, before)
         if failure is not None:
             if isinstance(failure, Rejected):
@@ -318,7 +370,7 @@ class ClientAssociation:
         if not self._conformance & bit:
             raise NotNegotiated(f"the server does not offer {service}")
 
-    def _begin(self, transfer: Transfer, state: State) -> bytes:
+    def _begin(self, transfer: Transfer | ListTransfer, state: State) -> bytes:
         apdu = self._protector.protect(transfer.first)
         self._transfer = transfer
         self._state = state
@@ -346,15 +398,27 @@ class ClientAssociation:
         """The largest plain APDU to send: the server's limit counts what ciphering adds."""
         if server_max_receive_pdu_size == 0:
             self._limit = None
-        elif self._protector.control:
-            added = overhead(self._protector.control, server_max_receive_pdu_size)
-            self._limit = server_max_receive_pdu_size - added
         else:
-            self._limit = server_max_receive_pdu_size
+            self._limit = server_max_receive_pdu_size - self._protector.overhead(server_max_receive_pdu_size)
+
+    def _initiate_request(self) -> bytes:
+        settings = self._settings
+        conformance, size = settings.proposed_conformance, settings.max_receive_pdu_size
+        if self._dedicated_key is None:
+            return _encoded_initiate_request(conformance, size)
+        return InitiateRequest(
+            conformance=conformance, client_max_receive_pdu_size=size, dedicated_key=self._dedicated_key
+        ).encode()
 
 
-def _initiate_request(settings: AssociationSettings) -> bytes:
-    return _encoded_initiate_request(int(settings.conformance), settings.max_receive_pdu_size)
+def _cipher_of(settings: AssociationSettings, encryption_key: bytes | None) -> Cipher:
+    """EncodeError where a key is not of the suite."""
+    return Cipher(
+        encryption_key or b"",
+        settings.authentication_key or b"",
+        settings.security_suite,
+        broadcast=settings.broadcast,
+    )
 
 
 @lru_cache(maxsize=64)

@@ -60,6 +60,20 @@ class ActionResult(msgspec.Struct, frozen=True):
     data_error: DataAccessResult | None = None
 
 
+class GetListResult(msgspec.Struct, frozen=True):
+    """One result for each attribute, in the order asked for."""
+
+    results: list[GetResult]
+
+
+class SetListResult(msgspec.Struct, frozen=True):
+    results: list[SetResult]
+
+
+class ActionListResult(msgspec.Struct, frozen=True):
+    results: list[ActionResult]
+
+
 class ServiceError(msgspec.Struct, frozen=True):
     """The server refused the service with a confirmed-service-error."""
 
@@ -78,6 +92,9 @@ Event = (
     | GetResult
     | SetResult
     | ActionResult
+    | GetListResult
+    | SetListResult
+    | ActionListResult
     | ExceptionResponse
     | ServiceError
     | Released

@@ -8,7 +8,7 @@ from metercast.dlms.errors import SecurityError, UnexpectedAnswer
 from metercast.dlms.events import ActionResult, Ignored, Rejected
 from metercast.dlms.protection import Protector
 from metercast.dlms.results import ActionResultCode
-from metercast.dlms.settings import AssociationSettings
+from metercast.dlms.settings import AssociationSettings, Authentication
 from metercast.dlms.transfers import result_of
 
 
@@ -26,9 +26,7 @@ class HlsExchange:
         self._server_challenge = b""
         self._protector = protector
         self._invoke = 0
-        self._shared: hls.SharedSecret | None = None
-        if self._authentication.needs_password:
-            self._shared = hls.SharedSecret(self._authentication.mechanism, settings.password or b"")
+        self._prover = _prover_of(settings)
 
     def reply(self, aare: Aare, invoke: int) -> bytes:
         """Pass 3, plain: the action-request with our proof. SecurityError where the AARE holds no fit challenge."""
@@ -43,9 +41,9 @@ class HlsExchange:
         protector = self._protector
         if authentication.proves_titles and protector.peer_title is None:
             raise SecurityError(f"{authentication.value} needs the server's system title, which neither side gave")
-        if self._shared is not None:
+        if self._prover is not None:
             self._server_challenge = challenge
-            proof = self._shared.prove(self._title, protector.peer_title or b"", challenge, self._challenge)
+            proof = self._prover.prove(self._title, protector.peer_title or b"", challenge, self._challenge)
         else:
             proof = hls.prove(protector.cipher, self._title, protector.next_counter(), challenge)
         self._invoke = invoke
@@ -76,12 +74,24 @@ class HlsExchange:
         if outcome.data is None:
             raise SecurityError("the server does not prove that it holds the keys")
         proof = outcome.data.octet_string()
-        if self._shared is not None:
+        if self._prover is not None:
             title = protector.peer_title or b""
-            self._shared.verify(title, self._title, self._challenge, self._server_challenge, proof)
+            self._prover.verify(title, self._title, self._challenge, self._server_challenge, proof)
             return
         assert protector.peer_title is not None
         counter = hls.verify(protector.cipher, protector.peer_title, self._challenge, proof)
         if counter <= last_received:
             raise SecurityError(f"the proof's invocation counter {counter} comes after {last_received}")
         protector.last_received = max(protector.last_received, counter)
+
+
+def _prover_of(settings: AssociationSettings) -> hls.Prover | None:
+    """None for GMAC, which proves with the ciphering key and a counter."""
+    authentication = settings.authentication
+    if authentication is Authentication.HLS_ECDSA:
+        assert settings.signing_key is not None
+        assert settings.server_public_key is not None
+        return hls.Signatures(settings.signing_key, settings.server_public_key)
+    if authentication.needs_password:
+        return hls.SharedSecret(authentication.mechanism, settings.password or b"")
+    return None

@@ -2,8 +2,28 @@
 
 from collections.abc import Callable, Iterator
 
-from metercast.dlms.ciphering import MAX_COUNTER, PLAIN_TAGS, Cipher, decode_glo, encode_glo
+from metercast.dlms.ciphering import (
+    DED_PLAIN_TAGS,
+    DED_TAGS,
+    GLO_TAGS,
+    MAX_COUNTER,
+    PLAIN_TAGS,
+    Cipher,
+    decode_ded,
+    decode_glo,
+    encode_ded,
+    encode_glo,
+    overhead,
+)
 from metercast.dlms.errors import CountersExhausted, LocalProtocolError, SecurityError, UnexpectedAnswer
+from metercast.dlms.general_protection import (
+    GENERAL_DED,
+    GENERAL_GLO,
+    GENERAL_OVERHEAD,
+    decode_general,
+    encode_general,
+)
+from metercast.dlms.initiate import INITIATE_REQUEST, INITIATE_RESPONSE
 from metercast.dlms.service_error import CONFIRMED_SERVICE_ERROR, EXCEPTION_RESPONSE
 
 Counters = Iterator[int] | Callable[[], int]
@@ -11,29 +31,44 @@ Counters = Iterator[int] | Callable[[], int]
 
 NO_COUNTERS: Iterator[int] = iter(())
 
+CIPHERED_TAGS = frozenset(PLAIN_TAGS) | frozenset(DED_PLAIN_TAGS) | {GENERAL_GLO, GENERAL_DED}
+
 _EVER_PLAIN = frozenset({EXCEPTION_RESPONSE, CONFIRMED_SERVICE_ERROR})
+_EVER_GLOBAL = frozenset({INITIATE_RESPONSE, CONFIRMED_SERVICE_ERROR})
 
 
 class Protector:
-    """`control` is the control octet to send and to demand, 0 for none.
+    """`control` holds the bits "authenticated" and "encrypted" to send and to demand, 0 for none.
 
-    `peer_title` must be known before anything ciphered can be read.
+    `peer_title` must be known before anything ciphered can be read. `general` chooses the general ciphered form for
+    what is sent; what is received may have either form.
     """
 
     def __init__(self, cipher: Cipher | None, control: int, system_title: bytes, counters: Counters) -> None:
         self._cipher = cipher
+        self._dedicated: Cipher | None = None
         self._title = system_title
         self._next = counters if callable(counters) else counters.__next__
         self._last_sent = -1
+        self._last_received_dedicated = -1
         self.control = control
+        self.general = False
         self.peer_title: bytes | None = None
         self.last_received = -1
 
     @property
     def cipher(self) -> Cipher:
+        """That of the global key."""
         if self._cipher is None:
             raise LocalProtocolError("there are no keys")
         return self._cipher
+
+    def dedicate(self, cipher: Cipher) -> None:
+        """From now on everything but InitiateRequests goes out, and must come back, under the dedicated key.
+
+        The counters sent go on: the two keys share their source. Those received rise on their own for each key.
+        """
+        self._dedicated = cipher
 
     def next_counter(self) -> int:
         """CountersExhausted where none is left; LocalProtocolError where the source does not rise."""
@@ -48,33 +83,69 @@ class Protector:
         self._last_sent = counter
         return counter
 
-    def protect(self, apdu: bytes) -> bytes:
-        """The APDU as it goes out."""
+    def overhead(self, size: int) -> int:
+        """How many octets longer an APDU of `size` octets gets on its way out."""
         if not self.control:
+            return 0
+        return overhead(self.control, size) + (GENERAL_OVERHEAD if self.general else 0)
+
+    def protect(self, apdu: bytes) -> bytes:
+        """The APDU as it goes out: service-specific where it has such a form and `general` is not chosen.
+
+        An InitiateRequest, which is never alone but inside an AARQ or RLRQ, always is a glo-initiate-request.
+        """
+        control = self.control
+        if not control:
             return apdu
-        return encode_glo(self.cipher, self.control, self._title, self.next_counter(), apdu)
+        counter, tag, dedicated = self.next_counter(), apdu[0], self._dedicated
+        if dedicated is None or tag == INITIATE_REQUEST:
+            if tag == INITIATE_REQUEST or (tag in GLO_TAGS and not self.general):
+                return encode_glo(self.cipher, control, self._title, counter, apdu)
+            return encode_general(GENERAL_GLO, self.cipher, control, self._title, counter, apdu)
+        if tag in DED_TAGS and not self.general:
+            return encode_ded(dedicated, control, self._title, counter, apdu)
+        return encode_general(GENERAL_DED, dedicated, control, self._title, counter, apdu)
 
     def unprotect(self, apdu: bytes) -> bytes:
         """The plain APDU.
 
         SecurityError: less protection than demanded (exception-response and confirmed-service-error may come plain:
-        they carry no data), a forged tag, a counter that does not rise.
+        they carry no data), the global key where a dedicated one is in use, another suite, key set or sender, a
+        forged tag, a counter that does not rise.
         """
-        if apdu[0] not in PLAIN_TAGS:
-            if self.control and apdu[0] not in _EVER_PLAIN:
-                raise SecurityError(f"an unprotected APDU 0x{apdu[0]:02X} where protection is demanded")
+        tag = apdu[0]
+        if tag in PLAIN_TAGS:
+            opened = decode_glo(*self._reader(self._cipher, tag), apdu)
+        elif tag not in CIPHERED_TAGS:
+            if self.control and tag not in _EVER_PLAIN:
+                raise SecurityError(f"an unprotected APDU 0x{tag:02X} where protection is demanded")
             return apdu
-        if self._cipher is None:
-            raise UnexpectedAnswer(f"a ciphered APDU 0x{apdu[0]:02X}, and there are no keys")
-        if self.peer_title is None:
-            raise SecurityError("a ciphered APDU of a sender whose system title is not known")
-        control, counter, plaintext = decode_glo(self._cipher, self.peer_title, apdu)
+        elif tag == GENERAL_GLO:
+            opened = decode_general(*self._reader(self._cipher, tag), apdu)
+        elif tag == GENERAL_DED:
+            opened = decode_general(*self._reader(self._dedicated, tag), apdu)
+        else:
+            opened = decode_ded(*self._reader(self._dedicated, tag), apdu)
+        control, counter, plaintext = opened
         if control & self.control != self.control:
             raise SecurityError(f"security control 0x{control:02X} where 0x{self.control:02X} is demanded")
-        self.accept_counter(counter)
+        if tag == GENERAL_DED or tag in DED_PLAIN_TAGS:
+            self._last_received_dedicated = _risen(counter, self._last_received_dedicated)
+        else:
+            if self._dedicated is not None and plaintext[0] not in _EVER_GLOBAL:
+                raise SecurityError(f"an APDU 0x{tag:02X} under the global key where the dedicated key is in use")
+            self.last_received = _risen(counter, self.last_received)
         return plaintext
 
-    def accept_counter(self, counter: int) -> None:
-        if counter <= self.last_received:
-            raise SecurityError(f"received invocation counter {counter} after {self.last_received}")
-        self.last_received = counter
+    def _reader(self, cipher: Cipher | None, tag: int) -> tuple[Cipher, bytes]:
+        if cipher is None:
+            raise UnexpectedAnswer(f"a ciphered APDU 0x{tag:02X}, and there are no keys")
+        if self.peer_title is None:
+            raise SecurityError("a ciphered APDU of a sender whose system title is not known")
+        return cipher, self.peer_title
+
+
+def _risen(counter: int, last: int) -> int:
+    if counter <= last:
+        raise SecurityError(f"received invocation counter {counter} after {last}")
+    return counter

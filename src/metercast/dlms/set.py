@@ -1,6 +1,7 @@
 """SET: requests and responses of every form (catalogue 1.16)."""
 
 import struct
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -62,8 +63,7 @@ class SetRequestList(msgspec.Struct, frozen=True):
     values: list[Data]
 
     def encode(self) -> bytes:
-        values = encode_length(len(self.values)) + b"".join(map(encode_data, self.values))
-        return bytes((SET_REQUEST, 4, self.invoke)) + encode_attributes(self.items) + values
+        return bytes((SET_REQUEST, 4, self.invoke)) + encode_attributes(self.items) + encode_values(self.values)
 
 
 class SetRequestListFirstBlock(msgspec.Struct, frozen=True):
@@ -196,14 +196,29 @@ def _decode_response(apdu: bytes) -> SetResponse:
     return response
 
 
-def decode_values(buffer: bytes, offset: int) -> tuple[list[Data], int]:
+def encode_values(values: Sequence[Data]) -> bytes:
     """The list of values of a with-list request; also what its blocks carry."""
+    return encode_length(len(values)) + b"".join(map(encode_data, values))
+
+
+def decode_values(buffer: bytes, offset: int) -> tuple[list[Data], int]:
+    """(Values, offset behind them) of what `encode_values` makes."""
     count, offset = decode_count(buffer, offset, 1)
     values = []
     for _ in range(count):
         value, offset = decode_data(buffer, offset)
         values.append(value)
     return values, offset
+
+
+def decode_whole_values(octets: bytes) -> list[Data]:
+    """The list of values that fills `octets`; DecodeError also where octets are left over."""
+    try:
+        values, offset = decode_values(octets, 0)
+    except IndexError:
+        raise DecodeError("a list of values without its length") from None
+    expect_end(octets, offset, "a list of values")
+    return values
 
 
 def _decode_results(apdu: bytes, offset: int) -> tuple[list[DataAccessResult], int]:

@@ -5,9 +5,11 @@ from enum import StrEnum
 import msgspec
 
 from metercast.dlms.acse import ApplicationContext, Mechanism
-from metercast.dlms.ciphering import AUTHENTICATED, BOTH, ENCRYPTED, KEY_SIZE, TITLE_SIZE
-from metercast.dlms.conformance import CLIENT_DEFAULT
+from metercast.dlms.ciphering import AUTHENTICATED, BOTH, ENCRYPTED, KEY_SIZES, SUITES, TITLE_SIZE
+from metercast.dlms.conformance import CLIENT_DEFAULT, Conformance
+from metercast.dlms.elliptic import PrivateKey, PublicKey
 from metercast.dlms.errors import LocalProtocolError
+from metercast.dlms.hls import MAX_BLOCK_SECRET
 
 DEFAULT_RESPONSE_LIMIT = 4 * 1024 * 1024
 
@@ -15,10 +17,12 @@ DEFAULT_RESPONSE_LIMIT = 4 * 1024 * 1024
 class Authentication(StrEnum):
     NONE = "none"
     LLS = "lls"
+    HLS = "hls"  # mechanism 2, by the manufacturer
     HLS_MD5 = "hls-md5"
     HLS_SHA1 = "hls-sha1"
     HLS_GMAC = "hls-gmac"
     HLS_SHA256 = "hls-sha256"
+    HLS_ECDSA = "hls-ecdsa"
 
     @property
     def mechanism(self) -> Mechanism:
@@ -32,21 +36,23 @@ class Authentication(StrEnum):
     @property
     def needs_password(self) -> bool:
         """A password, or the secret that both sides share."""
-        return self not in (Authentication.NONE, Authentication.HLS_GMAC)
+        return self not in (Authentication.NONE, Authentication.HLS_GMAC, Authentication.HLS_ECDSA)
 
     @property
     def proves_titles(self) -> bool:
         """The system titles of both sides are part of the proof."""
-        return self in (Authentication.HLS_GMAC, Authentication.HLS_SHA256)
+        return self in (Authentication.HLS_GMAC, Authentication.HLS_SHA256, Authentication.HLS_ECDSA)
 
 
 _MECHANISMS = {
     Authentication.NONE: Mechanism.NONE,
     Authentication.LLS: Mechanism.LLS,
+    Authentication.HLS: Mechanism.HLS,
     Authentication.HLS_MD5: Mechanism.HLS_MD5,
     Authentication.HLS_SHA1: Mechanism.HLS_SHA1,
     Authentication.HLS_GMAC: Mechanism.HLS_GMAC,
     Authentication.HLS_SHA256: Mechanism.HLS_SHA256,
+    Authentication.HLS_ECDSA: Mechanism.HLS_ECDSA,
 }
 
 
@@ -58,7 +64,7 @@ class Protection(StrEnum):
 
     @property
     def security_control(self) -> int:
-        """The control octet of suite 0 with the unicast key; 0 where nothing is protected."""
+        """The bits "authenticated" and "encrypted" of the control octet; 0 where nothing is protected."""
         return _CONTROLS[self]
 
 
@@ -70,11 +76,21 @@ _CONTROLS = {
 }
 
 
+class ManufacturerMethod(StrEnum):
+    """What HLS mechanism 2 does, which no standard says: it must be known of the meter."""
+
+    AES_128_ECB = "aes-128-ecb"
+
+
 class AssociationSettings(msgspec.Struct, frozen=True, kw_only=True):
     """One association of one client with one server; its secrets are never printed.
 
     `server_system_title` is expected where given, and used where the AARE names none. `response_limit` bounds, in
     octets, what the blocks of one answer may add up to.
+
+    `encryption_key` is of the broadcast key set where `broadcast` is set. With `dedicated` the association gets a key
+    of its own, which the client makes up. `general_protection` prefers general-glo- and general-ded-ciphering to the
+    service-specific forms, where the server offers them.
     """
 
     client_sap: int = 16
@@ -87,6 +103,12 @@ class AssociationSettings(msgspec.Struct, frozen=True, kw_only=True):
     password: bytes | None = None
     encryption_key: bytes | None = None
     authentication_key: bytes | None = None
+    broadcast: bool = False
+    dedicated: bool = False
+    general_protection: bool = False
+    manufacturer_method: ManufacturerMethod | None = None
+    signing_key: PrivateKey | None = None
+    server_public_key: PublicKey | None = None
     max_receive_pdu_size: int = 0xFFFF
     conformance: int = CLIENT_DEFAULT.value
     response_limit: int = DEFAULT_RESPONSE_LIMIT
@@ -102,25 +124,66 @@ class AssociationSettings(msgspec.Struct, frozen=True, kw_only=True):
         return self.protection is not Protection.NONE or self.authentication is Authentication.HLS_GMAC
 
     @property
+    def needs_client_title(self) -> bool:
+        return self.needs_keys or self.authentication.proves_titles
+
+    @property
+    def key_size(self) -> int:
+        """Octets of each symmetric key."""
+        return KEY_SIZES[self.security_suite]
+
+    @property
     def application_context(self) -> ApplicationContext:
         return ApplicationContext.LN if self.protection is Protection.NONE else ApplicationContext.LN_CIPHERED
 
+    @property
+    def proposed_conformance(self) -> int:
+        general = Conformance.GENERAL_PROTECTION.value if self.general_protection else 0
+        return int(self.conformance) | general
+
     def check(self) -> None:
         """LocalProtocolError that names the setting that is missing or out of range, never a secret."""
-        if self.security_suite != 0:
-            raise LocalProtocolError(f"security suite {self.security_suite} is not supported")
+        if self.security_suite not in SUITES:
+            raise LocalProtocolError(f"security suite {self.security_suite} is not known")
         if not 0 <= self.client_sap <= 0xFFFF or not 0 <= self.server_sap <= 0xFFFF:
             raise LocalProtocolError(f"client SAP {self.client_sap} or server SAP {self.server_sap}")
         if self.max_receive_pdu_size != 0 and not 12 <= self.max_receive_pdu_size <= 0xFFFF:
             raise LocalProtocolError(f"maximum receive PDU size {self.max_receive_pdu_size}")
-        if self.authentication.needs_password and not self.password:
-            raise LocalProtocolError(f"{self.authentication.value} needs a password")
         for name, title in (("client", self.client_system_title), ("server", self.server_system_title)):
             if title is not None and len(title) != TITLE_SIZE:
                 raise LocalProtocolError(f"the {name}'s system title has {len(title)} octets, not {TITLE_SIZE}")
-        if (self.needs_keys or self.authentication.proves_titles) and self.client_system_title is None:
-            raise LocalProtocolError("ciphering, hls-gmac and hls-sha256 need the client's system title")
+        if self.needs_client_title and self.client_system_title is None:
+            raise LocalProtocolError("ciphering, hls-gmac, hls-sha256 and hls-ecdsa need the client's system title")
+        self._check_authentication()
+        self._check_keys()
+
+    def _check_authentication(self) -> None:
+        authentication = self.authentication
+        if authentication.needs_password and not self.password:
+            raise LocalProtocolError(f"{authentication.value} needs a password")
+        if authentication is Authentication.HLS:
+            if self.manufacturer_method is None:
+                raise LocalProtocolError("hls is by the manufacturer: which method the meter uses must be known")
+            if len(self.password or b"") > MAX_BLOCK_SECRET:
+                raise LocalProtocolError(f"a secret of {authentication.value} has at most {MAX_BLOCK_SECRET} octets")
+        if authentication is Authentication.HLS_ECDSA:
+            if self.security_suite == 0:
+                raise LocalProtocolError("hls-ecdsa needs security suite 1 or 2")
+            for name, key in (("our signing key", self.signing_key), ("the server's key", self.server_public_key)):
+                if key is None or key.suite != self.security_suite:
+                    raise LocalProtocolError(f"hls-ecdsa: {name} is missing or not of suite {self.security_suite}")
+        if authentication is Authentication.HLS_GMAC and self.broadcast:
+            raise LocalProtocolError("hls-gmac proves with the unicast key, not with one of the broadcast key set")
+
+    def _check_keys(self) -> None:
         if self.needs_keys:
             for name, key in (("encryption", self.encryption_key), ("authentication", self.authentication_key)):
-                if key is None or len(key) != KEY_SIZE:
-                    raise LocalProtocolError(f"the {name} key of suite 0 is missing or has not {KEY_SIZE} octets")
+                if key is None or len(key) != self.key_size:
+                    what = f"the {name} key of suite {self.security_suite}"
+                    raise LocalProtocolError(f"{what} is missing or has not {self.key_size} octets")
+        if self.dedicated and not self.protection.security_control & ENCRYPTED:
+            raise LocalProtocolError("a dedicated key is sent to the server, and so needs encryption")
+        if self.dedicated and self.broadcast:
+            raise LocalProtocolError("a dedicated key is for one server, not of the broadcast key set")
+        if self.general_protection and self.protection is Protection.NONE:
+            raise LocalProtocolError("general protection needs protection")

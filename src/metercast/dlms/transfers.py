@@ -85,6 +85,12 @@ class Cutting:
         self.sent = 0
         self.done = False
 
+    def after(self, number: int) -> Block:
+        """The block behind `number`; UnexpectedAnswer where that is not the one just sent, or was the last."""
+        if self.done or number != self.sent:
+            raise UnexpectedAnswer(f"acknowledges block {number}, which is not the one just sent")
+        return self.next()
+
     def next(self) -> Block:
         raw = self._octets[self._at : self._at + self._room]
         self._at += len(raw)
@@ -169,9 +175,9 @@ class SetTransfer:
         response = decode_set_response(apdu)
         cutting = self._cutting
         if isinstance(response, SetResponseBlock):
-            if cutting is None or cutting.done or response.block != cutting.sent:
-                raise UnexpectedAnswer(f"acknowledges block {response.block}, which is not the one just sent")
-            return SetRequestBlock(self.invoke, cutting.next()).encode()
+            if cutting is None:
+                raise UnexpectedAnswer(f"acknowledges block {response.block} of a request in one APDU")
+            return SetRequestBlock(self.invoke, cutting.after(response.block)).encode()
         if not isinstance(response, (SetResponseNormal, SetResponseLastBlock)):
             raise UnexpectedAnswer("a list of results where one attribute was written")
         if response.result != _SUCCESS:
@@ -212,9 +218,9 @@ class ActionTransfer:
         response = decode_action_response(apdu)
         cutting = self._cutting
         if isinstance(response, ActionResponseNext):
-            if cutting is None or cutting.done or response.block != cutting.sent:
-                raise UnexpectedAnswer(f"acknowledges block {response.block}, which is not the one just sent")
-            return ActionRequestBlock(self.invoke, cutting.next()).encode()
+            if cutting is None:
+                raise UnexpectedAnswer(f"acknowledges block {response.block} of a request in one APDU")
+            return ActionRequestBlock(self.invoke, cutting.after(response.block)).encode()
         if isinstance(response, ActionResponseNormal):
             return self._finish(response.response)
         if not isinstance(response, ActionResponseBlock):

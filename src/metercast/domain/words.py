@@ -44,8 +44,10 @@ class ErrorWord(StrEnum):
     INVALID_RESPONSE = "InvalidResponse"
     # What the command found
     VERIFICATION_FAILED = "VerificationFailed"
+    PROFILE_LIMIT = "ProfileLimit"
     RESULT_TOO_LARGE = "ResultTooLarge"
     NOT_SWITCHABLE = "NotSwitchable"
+    IMAGE_MISSING = "ImageMissing"
     CLOCK_UNCERTAIN = "ClockUncertain"
     OUTCOME_UNKNOWN = "OutcomeUnknown"
     # The task
@@ -91,8 +93,10 @@ ERROR_CLASSES: dict[ErrorWord, ErrorClass] = {
     ErrorWord.OTHER_REASON: _TRANSIENT,
     ErrorWord.INVALID_RESPONSE: _AMBIGUOUS,
     ErrorWord.VERIFICATION_FAILED: _PERMANENT,
+    ErrorWord.PROFILE_LIMIT: _PERMANENT,
     ErrorWord.RESULT_TOO_LARGE: _PERMANENT,
     ErrorWord.NOT_SWITCHABLE: _PERMANENT,
+    ErrorWord.IMAGE_MISSING: _PERMANENT,
     ErrorWord.CLOCK_UNCERTAIN: _TRANSIENT,
     ErrorWord.OUTCOME_UNKNOWN: _AMBIGUOUS,
     ErrorWord.EXPIRED: _PERMANENT,

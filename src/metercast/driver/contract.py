@@ -38,6 +38,12 @@ class Checkpoint(Protocol):
         """What an earlier session of a long command left, or None."""
         ...
 
+    @property
+    def should_yield(self) -> bool:
+        """A long command should end this session with a checkpoint: another one waits for the meter, the task may not
+        go on, or the session has taken its time."""
+        ...
+
     def may_send(self) -> None:
         """Before each send: raises GiveBack when the lease's own deadline has passed."""
         ...

@@ -22,8 +22,12 @@ MAX_IGNORED = 100
 _NOT_THE_END = (Send, Ignored, ExceptionResponse, ServiceError)
 
 
-class ExceptionAnswer(StepFailed):
-    """The meter refused a service as a whole, with an exception-response."""
+class ServiceRefused(StepFailed):
+    """The meter refused a service as a whole: it was not carried out, no result code came."""
+
+
+class ExceptionAnswer(ServiceRefused):
+    """Refused with an exception-response."""
 
     def __init__(self, response: ExceptionResponse, what: Step) -> None:
         super().__init__(exception_word(response), f"{what}: exception-response {response}")
@@ -109,7 +113,7 @@ class Conversation:
                     raise ExceptionAnswer(event, what)
                 else:
                     detail = f"{what}: confirmed-service-error {event.error}"
-                    raise StepFailed(service_error_word(event.error), detail)
+                    raise ServiceRefused(service_error_word(event.error), detail)
         except (TransportError, DlmsError) as error:
             raise failure_of(error, what) from error
 

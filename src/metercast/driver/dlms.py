@@ -15,6 +15,7 @@ from metercast.driver.conversation import ExceptionAnswer
 from metercast.driver.counters import InvocationCounters
 from metercast.driver.credentials import management_settings
 from metercast.driver.identity import check_identity
+from metercast.driver.images import ImageShelf
 from metercast.driver.resync import resynchronise
 from metercast.driver.session import DlmsSession
 from metercast.driver.timeouts import Timeouts
@@ -53,6 +54,7 @@ class DlmsDriver:
         *,
         require_identity: bool = True,
         profiles: Profiles = BUILT_IN,
+        images: ImageShelf | None = None,
         challenge: Callable[[], bytes] = _challenge,
         clock: Callable[[], datetime] = _now,
     ) -> None:
@@ -61,6 +63,7 @@ class DlmsDriver:
         self._watchdog = Watchdog(timeouts or Timeouts())
         self._require_identity = require_identity
         self._profiles = profiles
+        self._images = images
         self._challenge = challenge
         self._clock = clock
 
@@ -72,7 +75,15 @@ class DlmsDriver:
             return Outcome.failed(ErrorWord.UNKNOWN_PROFILE, detail[:MAX_DETAIL], Phase.BEFORE_ASSOCIATION)
         watch = self._watchdog.watch()
         session = DlmsSession(
-            meter, checkpoint, self._connector, self._counters, watch, self._challenge, self._clock, profile
+            meter,
+            checkpoint,
+            self._connector,
+            self._counters,
+            watch,
+            self._challenge,
+            self._clock,
+            profile,
+            self._images,
         )
         try:
             outcome = await self._run(session, command)

@@ -1,6 +1,6 @@
 """One session with one meter, as commands see it: what they read and change, and how far it came."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -9,18 +9,20 @@ from metercast.dlms.association import ClientAssociation
 from metercast.dlms.cosem import CosemAttribute, CosemMethod, Selection
 from metercast.dlms.data import Data
 from metercast.dlms.errors import DlmsError
-from metercast.dlms.events import ActionResult, Associated, GetResult, SetResult
+from metercast.dlms.events import ActionResult, Associated, GetListResult, GetResult, SetResult
 from metercast.dlms.protection import NO_COUNTERS
 from metercast.dlms.results import ActionResultCode
 from metercast.dlms.settings import AssociationSettings
+from metercast.domain.firmware import FirmwareImage, Transferred
 from metercast.domain.meter import Meter
 from metercast.domain.outcome import Phase
 from metercast.domain.words import ErrorWord
-from metercast.driver.contract import Checkpoint
-from metercast.driver.conversation import Conversation, ExceptionAnswer
+from metercast.driver.contract import Checkpoint, GiveBack
+from metercast.driver.conversation import Conversation, ExceptionAnswer, ServiceRefused
 from metercast.driver.counters import InvocationCounters
 from metercast.driver.errors import TransportError
 from metercast.driver.failures import ASSOCIATE, WAIT, Step, connect_failure, failure_of
+from metercast.driver.images import ImageShelf
 from metercast.driver.links import link_to
 from metercast.driver.supply import CounterSupply
 from metercast.driver.transport import Connector, Transport
@@ -37,6 +39,11 @@ _COUNTER_SUSPECTS = frozenset(
         ErrorWord.INVOCATION_COUNTER_ERROR,
     }
 )
+_SECURITY_WORDS = frozenset({ErrorWord.AUTHENTICATION_FAILED, ErrorWord.INVOCATION_COUNTER_ERROR})
+
+MAX_LIST = 32
+_LIST_HEAD = 4  # tag, form, invoke-id, count
+_LIST_ITEM = 10  # a descriptor, no selection
 
 
 class DlmsSession:
@@ -49,6 +56,8 @@ class DlmsSession:
         "_connector",
         "_conversation",
         "_counters",
+        "_images",
+        "_lists_refused",
         "_settings",
         "_supply",
         "_transport",
@@ -69,6 +78,7 @@ class DlmsSession:
         challenge: Callable[[], bytes],
         clock: Callable[[], datetime],
         profile: Profile,
+        images: ImageShelf | None = None,
     ) -> None:
         self.meter = meter
         self.profile = profile
@@ -80,6 +90,8 @@ class DlmsSession:
         self._watch = watch
         self._challenge = challenge
         self._clock = clock
+        self._images = images
+        self._lists_refused = False
         self._conversation: Conversation | None = None
         self._transport: Transport | None = None
         self._supply: CounterSupply | None = None
@@ -94,6 +106,23 @@ class DlmsSession:
     @property
     def progress(self) -> Any:
         return self._checkpoint.progress
+
+    @property
+    def should_yield(self) -> bool:
+        return self._checkpoint.should_yield
+
+    async def image(self, reference: str) -> FirmwareImage:
+        return await self._shelf().get(reference)
+
+    async def transferred(self) -> Transferred | None:
+        return await self._shelf().transferred(self.meter.device_id)
+
+    async def note_transferred(self, transferred: Transferred) -> None:
+        try:
+            await self._shelf().note(self.meter.device_id, transferred)
+        except GiveBack:
+            if not transferred.blocks:
+                raise
 
     def now(self) -> datetime:
         return self._clock()
@@ -120,6 +149,17 @@ class DlmsSession:
         if event.data is None:
             raise _refused(what, event.error)
         return event.data
+
+    async def get_list(self, attributes: Sequence[CosemAttribute]) -> list[Data | MeterRefused]:
+        results: list[Data | MeterRefused] = []
+        while len(results) < len(attributes):
+            left = attributes[len(results) :]
+            size = self._list_size()
+            if size > 1 and len(left) > 1:
+                results += await self._read_list(left[:size]) or []
+            else:
+                results.append(await self._read_one(left[0]))
+        return results
 
     async def set(self, attribute: CosemAttribute, value: Data | Callable[[], Data]) -> None:
         conversation = await self._open()
@@ -151,6 +191,52 @@ class DlmsSession:
         if event.result is not ActionResultCode.SUCCESS:
             raise _refused(what, event.result)
         return event.data
+
+    # -- several attributes at once --------------------------------------------------------------------------------
+
+    def _list_size(self) -> int:
+        """How many attributes may be asked for in one request, 1 where lists are of no use."""
+        association = self._conversation.association if self._conversation is not None else None
+        if association is None or not association.has_lists or self._lists_refused:
+            return 1
+        limit = association.request_limit
+        return MAX_LIST if limit is None else min(MAX_LIST, (limit - _LIST_HEAD) // _LIST_ITEM)
+
+    async def _read_list(self, attributes: Sequence[CosemAttribute]) -> list[Data | MeterRefused] | None:
+        """None where the meter does not take the list, whatever it promised: it is not asked for one again."""
+        conversation = await self._open()
+        what = Step("GET list from", attributes[0])
+        try:
+            apdu = conversation.association.get_list([(attribute, None) for attribute in attributes])
+        except DlmsError as error:
+            raise failure_of(error, what) from error
+        conversation.send(apdu)
+        try:
+            event = await conversation.answer(what)
+        except ServiceRefused as refused:
+            if refused.error in _SECURITY_WORDS:
+                raise
+            event = None
+        if isinstance(event, GetListResult):
+            return [
+                each.data if each.data is not None else _refused(Step("GET", attribute), each.error)
+                for attribute, each in zip(attributes, event.results, strict=True)
+            ]
+        if event is not None and not isinstance(event, GetResult):
+            raise _unexpected(what, event)
+        self._lists_refused = True
+        return None
+
+    async def _read_one(self, attribute: CosemAttribute) -> Data | MeterRefused:
+        try:
+            return await self.get(attribute)
+        except MeterRefused as refused:
+            return refused
+
+    def _shelf(self) -> ImageShelf:
+        if self._images is None:
+            raise StepFailed(ErrorWord.IMAGE_MISSING, "there is no store of images")
+        return self._images
 
     # -- what the driver does --------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import math
 import random
 import traceback
 from collections.abc import Callable, Sequence
@@ -45,19 +46,21 @@ class Executor:
         vault: Vault,
         clock: Callable[[], datetime],
         jitter: Callable[[], float] = random.random,
+        slice_seconds: float = math.inf,
     ) -> None:
         self._store = store
         self._driver = driver
         self._vault = vault
         self._clock = clock
         self._jitter = jitter
+        self._slice_seconds = slice_seconds
 
     async def begin(self, bucket: ActiveBucket, devices: Sequence[OpenDevice]) -> Begun:
         """Locks the meters and marks the devices SENT, durably. Raises LeaseLost and StoreUnavailable."""
         return await self._store.begin_attempts(bucket.lease, devices)
 
     def session(self, bucket: ActiveBucket, device: OpenDevice, begun: BegunDevice) -> Session:
-        return Session(bucket, device, begun, self._clock)
+        return Session(bucket, device, begun, self._clock, self._slice_seconds)
 
     async def run(self, session: Session) -> Result:
         """Resolve, drive, decide: the result to record. Raises nothing but CancelledError."""

@@ -1,5 +1,6 @@
 """One session of one device command: what the executor runs and the driver asks."""
 
+import math
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -13,16 +14,24 @@ from metercast.store.attempts import BegunDevice, OpenDevice
 class Session:
     """Implements driver.contract.Checkpoint over the state of the bucket."""
 
-    __slots__ = ("begun", "bucket", "clock", "device", "sent")
+    __slots__ = ("begun", "begun_at", "bucket", "clock", "device", "sent", "slice_seconds", "wanted")
 
     def __init__(
-        self, bucket: ActiveBucket, device: OpenDevice, begun: BegunDevice, clock: Callable[[], datetime]
+        self,
+        bucket: ActiveBucket,
+        device: OpenDevice,
+        begun: BegunDevice,
+        clock: Callable[[], datetime],
+        slice_seconds: float = math.inf,
     ) -> None:
         self.bucket = bucket
         self.device = device
         self.begun = begun
         self.clock = clock
         self.sent = False
+        self.begun_at = time.monotonic()
+        self.slice_seconds = slice_seconds
+        self.wanted = False  # something else waits for the meter, its channel, or the slot
 
     @property
     def verify_first(self) -> bool:
@@ -31,6 +40,16 @@ class Session:
     @property
     def progress(self) -> Any:
         return self.begun.progress
+
+    @property
+    def should_yield(self) -> bool:
+        bucket = self.bucket
+        return (
+            self.wanted
+            or not bucket.runs
+            or time.monotonic() - self.begun_at >= self.slice_seconds
+            or self.clock() >= bucket.task.expires_at
+        )
 
     def may_send(self) -> None:
         bucket = self.bucket

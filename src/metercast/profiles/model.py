@@ -47,6 +47,10 @@ class Objects(Section, frozen=True):
     limiter: Annotated[LogicalName, _about("SET_LIMITER (class 71)")]
     billing_scripts: Annotated[LogicalName, _about("BILLING_RESET: the script table (class 9)")]
     billing_counter: Annotated[LogicalName, _about("BILLING_RESET: what proves that it ran (class 1)")]
+    image_transfer: Annotated[LogicalName, _about("FIRMWARE_UPDATE (class 18)")]
+    image_activation_scripts: Annotated[LogicalName, _about("FIRMWARE_UPDATE: what a timed activation runs (class 9)")]
+    image_activation_schedule: Annotated[LogicalName, _about("FIRMWARE_UPDATE: when it runs (class 22)")]
+    firmware_version: Annotated[LogicalName, _about("FIRMWARE_UPDATE: the version that runs (class 1)")]
     association: Annotated[LogicalName, _about("READ_ASSOCIATION (class 15)")]
     security_setup: Annotated[LogicalName, _about("READ_SECURITY, and the check of the system title (class 64)")]
     logical_device_name: Annotated[LogicalName, _about("The check of the identity (class 1)")]
@@ -129,6 +133,7 @@ class EventLog(Section, frozen=True):
     """One event log, and what its codes mean."""
 
     object: Annotated[LogicalName, _about("The log (class 7)")]
+    code_object: Annotated[LogicalName, _about("The column of the log that holds the code (class 1)")]
     codes: Annotated[dict[Code, str], _about("The name of each code; READ_EVENTS shows those that occur")]
 
 

@@ -1,13 +1,19 @@
 """Reading, writing and invoking through one association: rights, faults, results, and the witness of each."""
 
+from metercast.dlms.action import ACTION_RESPONSE
 from metercast.dlms.cosem import CosemAttribute, CosemMethod, Selection
 from metercast.dlms.data import NULL, Data
+from metercast.dlms.get import GET_RESPONSE
 from metercast.dlms.results import ActionResultCode, DataAccessResult
+from metercast.dlms.service_error import ConfirmedServiceError, ExceptionResponse, ServiceErrorCode, StateError
+from metercast.dlms.set import SET_RESPONSE
 from metercast.simulator.objects.base import Attribute, Caller, Refusal
 from metercast.simulator.objects.model import ObjectModel
 from metercast.simulator.observer import Observer, Service
 from metercast.simulator.session_faults import SessionFaults
 from metercast.simulator.state import MeterState
+
+_SERVICE_NUMBERS = {GET_RESPONSE: 19, SET_RESPONSE: 20, ACTION_RESPONSE: 21}  # of a confirmed-service-error
 
 
 class ObjectAccess:
@@ -65,6 +71,20 @@ class ObjectAccess:
                 self.answer_lost = True
         self._note("action", method, int(result))
         return result, returned
+
+    def refusal_of_list(self, invoke: int, tag: int) -> bytes | None:
+        """What a fault lets the meter answer to any request with list; `tag` is that of the response."""
+        fault = self._faults.refuse_lists
+        if fault is None:
+            return None
+        self._observer.fault_played(fault.kind)
+        if fault.answer == "data-access-result":
+            normal = bytes((tag, 1, invoke))
+            refused = int(DataAccessResult.OTHER_REASON)
+            return normal + (bytes((1, refused)) if tag == GET_RESPONSE else bytes((refused,)))
+        if fault.answer == "confirmed-service-error":
+            return ConfirmedServiceError(_SERVICE_NUMBERS[tag], 3, 2).encode()
+        return ExceptionResponse(StateError.SERVICE_NOT_ALLOWED, ServiceErrorCode.SERVICE_NOT_SUPPORTED).encode()
 
     def _attribute(self, attribute: CosemAttribute) -> Attribute:
         return self._model.attribute(

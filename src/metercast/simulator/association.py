@@ -95,7 +95,9 @@ class ServerAssociation:
 
     @property
     def object_list(self) -> Data:
-        return standard_object_list(PUBLIC_CLIENT if self.client_sap == PUBLIC_CLIENT else MANAGEMENT_CLIENT)
+        return standard_object_list(
+            PUBLIC_CLIENT if self.client_sap == PUBLIC_CLIENT else MANAGEMENT_CLIENT, self._meter.spec.security_version
+        )
 
     @property
     def aborted(self) -> bool:
@@ -140,13 +142,16 @@ class ServerAssociation:
 
     def _associate(self, client_sap: int, server_sap: int, apdu: bytes) -> bytes:
         self.end(released=True)
+        self._meter.security.begin_association()
         opening = Opening(self._meter, self, self._channel, self._faults, self._observer)
         answer, opened = opening.answer(client_sap, server_sap, apdu)
         if opened is None:
             return answer
         self.client_sap = client_sap
         self._opened = opened
-        self._access = ObjectAccess(standard_model(), self._meter.state, self, self._faults, self._observer)
+        self._access = ObjectAccess(
+            standard_model(self._meter.spec.security_version), self._meter.state, self, self._faults, self._observer
+        )
         self._services = Services(self._access, opened.conformance)
         self._meter.hold(self, alone=self._faults.hold is not None)
         if opened.mechanism in HLS:
@@ -238,7 +243,7 @@ class ServerAssociation:
         if opened.mechanism == Mechanism.HLS_GMAC:
             self._channel.check_proof(opened.client_title, ours, proof)
             return self._channel.prove(theirs)
-        secret = self._meter.spec.password or b""
+        secret = self._meter.security.keys.password or b""
         if self._faults.wrong_key:
             self._observer.fault_played("wrong-key")
             secret += b"?"

@@ -131,21 +131,31 @@ class HugeLength(Fault, frozen=True, tag="huge-length"):
 
 
 class LoseActionAnswer(Fault, frozen=True, tag="lose-action-answer"):
-    """Executes the ACTION and drops the connection instead of answering, for the first `actions` of them.
+    """Executes the ACTION and drops the connection instead of answering, for the first `actions` of them that follow
+    the first `after`.
 
     The replies to HLS authentication don't count.
     """
 
     actions: Positive = 1
+    after: Count = 0
 
 
 class LoseImageBlocks(Fault, frozen=True, tag="lose-image-blocks"):
-    """Acknowledges the firmware blocks of these numbers and forgets them, the first time that each comes.
+    """Acknowledges the firmware blocks of these numbers and forgets them, the first time that each comes; those that
+    are `busy` it refuses with temporary-failure.
 
     `times` has no meaning.
     """
 
-    blocks: tuple[Count, ...]
+    blocks: tuple[Count, ...] = ()
+    busy: tuple[Count, ...] = ()
+
+
+class RefuseLists(Fault, frozen=True, tag="refuse-lists"):
+    """Promises multiple references in the AARE, and then refuses every GET, SET and ACTION with a list."""
+
+    answer: Literal["exception-response", "confirmed-service-error", "data-access-result"] = "exception-response"
 
 
 AnyFault = (
@@ -165,6 +175,7 @@ AnyFault = (
     | HugeLength
     | LoseActionAnswer
     | LoseImageBlocks
+    | RefuseLists
 )
 Faults = tuple[AnyFault, ...]
 NO_FAULTS: Faults = ()
@@ -219,6 +230,6 @@ class FaultPlay:
         return self._failures <= fault.services
 
     def take_lost_answer(self, fault: LoseActionAnswer) -> bool:
-        """True for the first `actions` calls."""
+        """True for the first `actions` calls that follow the first `after`."""
         self._actions_lost += 1
-        return self._actions_lost <= fault.actions
+        return fault.after < self._actions_lost <= fault.after + fault.actions

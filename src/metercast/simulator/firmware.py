@@ -82,11 +82,12 @@ def make_image(identification: str, version: str, size: int, seed: int = 1) -> b
 
 class Firmware:
     """`initiated`, `blocks` and `activated` count what really happened. `lose` are numbers of blocks that the meter
-    acknowledges and forgets, once each. `on_reboot` hears that it goes down now, for so many seconds.
+    acknowledges and forgets, once each, `busy` of those that it can't take now. `on_reboot` hears that it goes down,
+    for so many seconds.
     """
 
     __slots__ = (
-        "_buffer", "_clock", "_down_until", "_head", "_received", "_verified_at", "activated", "at", "blocks",
+        "_buffer", "_clock", "_down_until", "_head", "_received", "_verified_at", "activated", "at", "blocks", "busy",
         "enabled", "identifier", "initiated", "lose", "on_reboot", "size", "spec", "status", "version",
     )  # fmt: skip
 
@@ -99,6 +100,7 @@ class Firmware:
         self.size = 0
         self.initiated = self.blocks = self.activated = 0
         self.lose: set[int] = set()
+        self.busy: set[int] = set()
         self.on_reboot: Callable[[float], None] | None = None
         self.at: float | None = None  # when the meter's clock reaches this, in seconds since 1970, it activates
         self._clock = clock
@@ -147,12 +149,15 @@ class Firmware:
         self.initiated += 1
 
     def take(self, number: int, octets: bytes) -> None:
-        """Raises NotNow where nothing was initiated, or the block is not one of the image."""
+        """Raises NotNow where nothing was initiated, or the block is not one of the image, and InProgress."""
         if not self.enabled or self.status is not TransferStatus.INITIATED or not 0 <= number < len(self._received):
             raise NotNow
         start = number * self.block_size
         if len(octets) != min(self.block_size, self.size - start):
             raise NotNow
+        if number in self.busy:
+            self.busy.discard(number)
+            raise InProgress
         self.blocks += 1
         if number in self.lose:
             self.lose.discard(number)

@@ -27,7 +27,7 @@ class SimulatedMeter:
         self.spec = spec
         self.witness = witness
         self.state = MeterState(spec, time_source)
-        self.security = MeterSecurity(spec)
+        self.security = MeterSecurity(spec, self.state.keys)
         self.random = Random(spec.meter_id)
         self.sessions: list[MeterSession] = []
         self.session_count = 0
@@ -57,6 +57,7 @@ class SimulatedMeter:
                 self.security.jump(fault.ahead)
             elif isinstance(fault, LoseImageBlocks):
                 self.state.firmware.lose = set(fault.blocks)
+                self.state.firmware.busy = set(fault.busy)
 
     def open_session(self, line: Line, peer: str) -> MeterSession:
         """A new session. Sessions whose client has gone, which the loop has only not yet told, end first."""

@@ -186,7 +186,7 @@ class Opening:
             raise Rejected(UserDiagnostic.AUTHENTICATION_MECHANISM_NAME_NOT_RECOGNISED)
         value = aarq.authentication or b""
         if expected is Mechanism.LLS:
-            password = spec.password or b""
+            password = self._meter.security.keys.password or b""
             if self._faults.wrong_key:
                 self._observer.fault_played("wrong-key")
                 password += b"?"

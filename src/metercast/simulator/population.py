@@ -158,6 +158,7 @@ def _meter(number: int, seed: int, authentication: Authentication, protection: P
         password=_derived(seed, meter_id, "password", 4).hex().encode() if needs_password else None,
         encryption_key=_derived(seed, meter_id, "encryption", 16) if ciphered else None,
         authentication_key=_derived(seed, meter_id, "authentication", 16) if ciphered else None,
+        master_key=_derived(seed, meter_id, "master", 16) if ciphered else None,
         client_system_title=CLIENT_SYSTEM_TITLE if ciphered or authentication == "hls-sha256" else None,
     )
 

@@ -3,6 +3,7 @@
 import time
 
 from metercast.dlms.ciphering import MAX_COUNTER, Cipher
+from metercast.simulator.keys import MeterKeys
 from metercast.simulator.spec import MeterSpec
 
 EPOCH_2020 = 1_577_836_800
@@ -15,10 +16,12 @@ class MeterSecurity:
     The meter's own counter starts from the seconds since 2020, so that it also rises from run to run.
     """
 
-    __slots__ = ("_cipher", "_spec", "_wrong_cipher", "client_counter", "server_counter")
+    __slots__ = ("_cipher", "_known", "_spec", "_wrong_cipher", "client_counter", "keys", "server_counter")
 
-    def __init__(self, spec: MeterSpec) -> None:
+    def __init__(self, spec: MeterSpec, keys: MeterKeys) -> None:
         self._spec = spec
+        self.keys = keys
+        self._known = (keys.version, keys.encryption)  # what the ciphers and the counter belong to
         self._cipher: Cipher | None = None
         self._wrong_cipher: Cipher | None = None
         self.client_counter = 0
@@ -26,11 +29,28 @@ class MeterSecurity:
 
     @property
     def has_keys(self) -> bool:
-        return self._spec.encryption_key is not None and self._spec.authentication_key is not None
+        return self.keys.encryption is not None and self.keys.authentication is not None
+
+    @property
+    def changes_at_once(self) -> bool:
+        """A new key holds for the very answer to what brought it; else from the next association on."""
+        return self._spec.new_keys == "at-once"
+
+    def begin_association(self) -> None:
+        """Keys that were transferred hold from here on."""
+        version, encryption = self._known
+        if version == self.keys.version:
+            return
+        if encryption != self.keys.encryption and self._spec.counter_restarts:
+            self.client_counter = 0
+        self._known = (self.keys.version, self.keys.encryption)
+        self._cipher = self._wrong_cipher = None
 
     def cipher(self, *, wrong: bool = False) -> Cipher:
         """The meter's cipher, made once; `wrong` gives one of keys that nobody was told."""
-        encryption, authentication = self._spec.encryption_key, self._spec.authentication_key
+        if self.changes_at_once:
+            self.begin_association()
+        encryption, authentication = self.keys.encryption, self.keys.authentication
         assert encryption is not None
         assert authentication is not None
         if wrong:

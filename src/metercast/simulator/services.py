@@ -1,10 +1,14 @@
 """GET, SET and ACTION of the server side, whole and in blocks both ways (IEC 62056-5-3; catalogue 1.16)."""
 
+from collections.abc import Sequence
+
 from metercast.dlms.action import (
     ACTION_REQUEST,
+    ACTION_RESPONSE,
     ActionRequestBlock,
     ActionRequestFirstBlock,
     ActionRequestList,
+    ActionRequestListFirstBlock,
     ActionRequestNext,
     ActionRequestNormal,
     ActionResponseBlock,
@@ -21,6 +25,7 @@ from metercast.dlms.data import Data, decode_whole
 from metercast.dlms.errors import DecodeError
 from metercast.dlms.get import (
     GET_REQUEST,
+    GET_RESPONSE,
     GetRequestNext,
     GetRequestNormal,
     GetResponseBlock,
@@ -32,15 +37,19 @@ from metercast.dlms.results import ActionResultCode, DataAccessResult
 from metercast.dlms.service_error import ExceptionResponse, ServiceErrorCode, StateError
 from metercast.dlms.set import (
     SET_REQUEST,
+    SET_RESPONSE,
     SetRequestBlock,
     SetRequestFirstBlock,
     SetRequestList,
+    SetRequestListFirstBlock,
     SetRequestNormal,
     SetResponseBlock,
     SetResponseLastBlock,
+    SetResponseLastBlockList,
     SetResponseList,
     SetResponseNormal,
     decode_set_request,
+    decode_whole_values,
 )
 from metercast.simulator.access import ObjectAccess
 from metercast.simulator.transfers import BlockNumberInvalid, Incoming, Outgoing
@@ -60,6 +69,7 @@ _SERVICE_BITS = {
 }
 
 SetTarget = tuple[CosemAttribute, Selection | None]
+SetTargets = list[SetTarget]
 
 
 class Services:
@@ -94,11 +104,18 @@ class Services:
     def _drop_transfers(self) -> None:
         self._get: Outgoing | None = None
         self._action_answer: Outgoing | None = None
-        self._setting: tuple[SetTarget, Incoming] | None = None
-        self._invoking: tuple[CosemMethod, Incoming] | None = None
+        # What is written or invoked in blocks: one target, or a list of them.
+        self._setting: tuple[SetTarget | SetTargets, Incoming] | None = None
+        self._invoking: tuple[CosemMethod | list[CosemMethod], Incoming] | None = None
 
     def _has(self, bit: Conformance) -> bool:
         return bool(self._conformance & bit)
+
+    def _refuses_list(self, invoke: int, tag: int) -> bytes | None:
+        """What a request with list is answered with where the meter takes none."""
+        if not self._has(Conformance.MULTIPLE_REFERENCES):
+            return UNSUPPORTED
+        return self._access.refusal_of_list(invoke, tag)
 
     # GET
 
@@ -111,8 +128,8 @@ class Services:
             result = self._access.get(request.attribute, request.selection)
             # Blocks of a single value carry the Data alone, without the choice in front of it.
             return self._cut_get(request.invoke, GetResponseNormal(request.invoke, result).encode(), _ANSWER_HEAD + 1)
-        if not self._has(Conformance.MULTIPLE_REFERENCES):
-            return UNSUPPORTED
+        if (refusal := self._refuses_list(request.invoke, GET_RESPONSE)) is not None:
+            return refusal
         results = [self._access.get(attribute, selection) for attribute, selection in request.items]
         return self._cut_get(request.invoke, GetResponseList(request.invoke, results).encode(), _ANSWER_HEAD)
 
@@ -153,16 +170,19 @@ class Services:
         if isinstance(request, SetRequestFirstBlock) and self._has(Conformance.BLOCK_TRANSFER_SET):
             self._setting = ((request.attribute, request.selection), Incoming())
             return self._set_block(request.invoke, request.block)
-        if isinstance(request, SetRequestList) and self._has(Conformance.MULTIPLE_REFERENCES):
-            pairs = zip(request.items, request.values, strict=False)
-            results = [self._access.set(attribute, value, selection) for (attribute, selection), value in pairs]
-            return SetResponseList(request.invoke, results).encode()
+        if (refusal := self._refuses_list(request.invoke, SET_RESPONSE)) is not None:
+            return refusal
+        if isinstance(request, SetRequestList):
+            return SetResponseList(request.invoke, self._set_all(request.items, request.values)).encode()
+        if isinstance(request, SetRequestListFirstBlock) and self._has(Conformance.BLOCK_TRANSFER_SET):
+            self._setting = (request.items, Incoming())
+            return self._set_block(request.invoke, request.block)
         return UNSUPPORTED
 
     def _set_block(self, invoke: int, block: Block) -> bytes:
         if self._setting is None:
             return SetResponseLastBlock(invoke, DataAccessResult.NO_LONG_SET_IN_PROGRESS, block.number).encode()
-        (attribute, selection), incoming = self._setting
+        target, incoming = self._setting
         try:
             value = incoming.take(block)
         except BlockNumberInvalid:
@@ -175,15 +195,20 @@ class Services:
         if value is None:
             return SetResponseBlock(invoke, block.number).encode()
         self._drop_transfers()
-        result = self._set_whole(attribute, value, selection)
+        try:
+            if isinstance(target, list):
+                results = self._set_all(target, decode_whole_values(value))
+                return SetResponseLastBlockList(invoke, results, block.number).encode()
+            result = self._access.set(target[0], decode_whole(value), target[1])
+        except DecodeError:
+            result = DataAccessResult.TYPE_UNMATCHED
         return SetResponseLastBlock(invoke, result, block.number).encode()
 
-    def _set_whole(self, attribute: CosemAttribute, raw: bytes, selection: Selection | None) -> DataAccessResult:
-        try:
-            value = decode_whole(raw)
-        except DecodeError:
-            return DataAccessResult.TYPE_UNMATCHED
-        return self._access.set(attribute, value, selection)
+    def _set_all(self, targets: SetTargets, values: list[Data]) -> list[DataAccessResult]:
+        """DecodeError, with nothing written, where there is not a value for each."""
+        _check_pairs(targets, values)
+        pairs = zip(targets, values, strict=True)
+        return [self._access.set(attribute, value, selection) for (attribute, selection), value in pairs]
 
     # ACTION
 
@@ -199,16 +224,19 @@ class Services:
         if isinstance(request, ActionRequestFirstBlock) and self._has(Conformance.BLOCK_TRANSFER_ACTION):
             self._invoking = (request.method, Incoming())
             return self._action_block(request.invoke, request.block)
-        if isinstance(request, ActionRequestList) and self._has(Conformance.MULTIPLE_REFERENCES):
-            pairs = zip(request.methods, request.parameters, strict=False)
-            responses = [MethodResponse(*self._access.invoke(method, parameter)) for method, parameter in pairs]
-            return self._cut_action(request.invoke, ActionResponseList(request.invoke, responses).encode())
+        if (refusal := self._refuses_list(request.invoke, ACTION_RESPONSE)) is not None:
+            return refusal
+        if isinstance(request, ActionRequestList):
+            return self._invoke_all(request.invoke, request.methods, request.parameters)
+        if isinstance(request, ActionRequestListFirstBlock) and self._has(Conformance.BLOCK_TRANSFER_ACTION):
+            self._invoking = (request.methods, Incoming())
+            return self._action_block(request.invoke, request.block)
         return UNSUPPORTED
 
     def _action_block(self, invoke: int, block: Block) -> bytes:
         if self._invoking is None:
             return _action_refused(invoke, ActionResultCode.NO_LONG_ACTION_IN_PROGRESS)
-        method, incoming = self._invoking
+        target, incoming = self._invoking
         try:
             raw = incoming.take(block)
         except (BlockNumberInvalid, OverflowError):
@@ -218,10 +246,18 @@ class Services:
             return ActionResponseNext(invoke, block.number).encode()
         self._drop_transfers()
         try:
-            parameter = decode_whole(raw)
+            if isinstance(target, list):
+                return self._invoke_all(invoke, target, decode_whole_values(raw))
+            return self._invoke(invoke, target, decode_whole(raw))
         except DecodeError:
             return _action_refused(invoke, ActionResultCode.TYPE_UNMATCHED)
-        return self._invoke(invoke, method, parameter)
+
+    def _invoke_all(self, invoke: int, methods: list[CosemMethod], parameters: list[Data]) -> bytes:
+        """DecodeError, with nothing invoked, where there is not a parameter for each."""
+        _check_pairs(methods, parameters)
+        pairs = zip(methods, parameters, strict=True)
+        responses = [MethodResponse(*self._access.invoke(method, parameter)) for method, parameter in pairs]
+        return self._cut_action(invoke, ActionResponseList(invoke, responses).encode())
 
     def _invoke(self, invoke: int, method: CosemMethod, parameter: Data | None) -> bytes:
         result, returned = self._access.invoke(method, parameter)
@@ -250,6 +286,11 @@ class Services:
         if block.last:
             self._action_answer = None
         return ActionResponseBlock(invoke, block).encode()
+
+
+def _check_pairs(targets: Sequence[object], values: Sequence[Data]) -> None:
+    if len(targets) != len(values):
+        raise DecodeError(f"{len(values)} values for {len(targets)} items")
 
 
 def _action_refused(invoke: int, result: ActionResultCode) -> bytes:

@@ -10,6 +10,7 @@ from metercast.simulator.faults import (
     Faults,
     HoldAssociation,
     LoseActionAnswer,
+    RefuseLists,
     RejectAssociation,
     StaleCounter,
     TemporaryFailures,
@@ -25,6 +26,7 @@ class SessionFaults:
     reject: RejectAssociation | None = None
     hold: HoldAssociation | None = None
     lose: LoseActionAnswer | None = None
+    refuse_lists: RefuseLists | None = None
     temporary: TemporaryFailures | None = None
     access: list[AccessError] = field(default_factory=list)
     wrong_key: bool = False
@@ -42,6 +44,8 @@ class SessionFaults:
                     found.hold = fault
                 case LoseActionAnswer():
                     found.lose = fault
+                case RefuseLists():
+                    found.refuse_lists = fault
                 case TemporaryFailures():
                     found.temporary = fault
                 case AccessError():

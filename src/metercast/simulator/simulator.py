@@ -16,6 +16,7 @@ from metercast.simulator.line import LineFactory, MeterLine, OpenLines
 from metercast.simulator.log import AnyEvent, SessionLog
 from metercast.simulator.meter import SimulatedMeter
 from metercast.simulator.population import Endpoint, Population
+from metercast.simulator.pusher import MeterPusher
 from metercast.simulator.witness import Predicate, Witness
 
 BACKLOG = 64
@@ -71,6 +72,7 @@ class Simulator:
         self._witness = Witness(self._log, keep=keep_events)
         self._meters = {spec.meter_id: SimulatedMeter(spec, self._witness, time_source) for spec in population.meters}
         self._lines = OpenLines()
+        self._pushers: dict[str, MeterPusher] = {}
         self._listeners: dict[str, _Listener] = {}
         self._gateways: dict[str, tuple[Gateway, _Listener]] = {}
         self._timers: list[asyncio.TimerHandle] = []
@@ -89,6 +91,7 @@ class Simulator:
         """Every meter listens, but those that refuse. OSError where a port is taken."""
         try:
             for meter in self._meters.values():
+                meter.state.pusher = self._pushers[meter.meter_id] = MeterPusher(meter)
                 if meter.spec.gateway is None:
                     endpoint = (meter.spec.host, meter.spec.port)
                     self._listeners[meter.meter_id] = _Listener(endpoint, self._factory(meter))
@@ -110,6 +113,8 @@ class Simulator:
             timer.cancel()
         for task in self._tasks:
             task.cancel()
+        for pusher in self._pushers.values():
+            await pusher.close()
         listeners = [*self._listeners.values(), *(listener for _, listener in self._gateways.values())]
         for listener in listeners:
             listener.close()

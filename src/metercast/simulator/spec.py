@@ -36,7 +36,9 @@ class MeterSpec:
     """One meter. Keys are of 16 octets, system titles of 8; secrets stay out of the representation.
 
     `protection` is what the meter demands of every request of the management client, and gives its answers.
-    `past_activation` says what an armed time in the past does; `port` 0 lets the system choose.
+    `new_keys` says from when on a key holds that was transferred, and `counter_restarts` whether the client's
+    invocation counter begins anew with a new encryption key. `past_activation` says what an armed time in the past
+    does; `port` 0 lets the system choose.
     `gateway` names the gateway that the meter stands behind; its own host and port then have no meaning.
     """
 
@@ -55,6 +57,11 @@ class MeterSpec:
     password: bytes | None = field(default=None, repr=False)
     encryption_key: bytes | None = field(default=None, repr=False)
     authentication_key: bytes | None = field(default=None, repr=False)
+    broadcast_key: bytes | None = field(default=None, repr=False)
+    master_key: bytes | None = field(default=None, repr=False)
+    security_version: Literal[0, 1] = 0
+    new_keys: Literal["next-association", "at-once"] = "next-association"
+    counter_restarts: bool = True
     client_system_title: bytes | None = None
     max_pdu: int = DEFAULT_MAX_PDU
     conformance: int = DEFAULT_CONFORMANCE
@@ -99,6 +106,8 @@ class MeterSpec:
             management["securitySuite"] = 0
             management["encryptionKey"] = self.encryption_key.hex().upper()
             management["authenticationKey"] = self.authentication_key.hex().upper()
+            if self.master_key is not None:
+                management["masterKey"] = self.master_key.hex().upper()
         # A meter tells its system title only where ciphering is used; its name can always be read.
         identity: dict[str, Any] = {"logicalDeviceName": self.logical_device_name}
         if self.ciphered:

@@ -12,6 +12,8 @@ from metercast.simulator.clock import MeterClock, TimeSource, ZoneRules
 from metercast.simulator.energy import Energy
 from metercast.simulator.events import POWER_UP, STANDARD_LOG, EventLogs, LoggedEvent
 from metercast.simulator.firmware import Firmware
+from metercast.simulator.keys import MeterKeys
+from metercast.simulator.push_setup import PUSH_SETUPS, Pusher, PushSetup
 from metercast.simulator.relay import ControlState, Relay
 from metercast.simulator.spec import MeterSpec
 
@@ -24,6 +26,7 @@ class MeterState:
     """Clock, calendar, relay, energy, billing counter, and how often each method ran."""
 
     __slots__ = (
+        "_push_setups",
         "billing_counter",
         "calendar",
         "clock",
@@ -31,8 +34,10 @@ class MeterState:
         "events",
         "executed",
         "firmware",
+        "keys",
         "limiter",
         "on_execution",
+        "pusher",
         "relay",
         "spec",
         "special_days",
@@ -41,6 +46,7 @@ class MeterState:
 
     def __init__(self, spec: MeterSpec, time_source: TimeSource) -> None:
         self.spec = spec
+        self.keys = MeterKeys(spec)
         self.clock = MeterClock(
             zone_rules(spec.time_zone, time_source),
             offset=spec.clock_offset,
@@ -52,6 +58,8 @@ class MeterState:
         self.energy = Energy(spec.serial, self.clock.timestamp())
         self.special_days: list[Data] = []
         self.limiter = _new_limiter()
+        self._push_setups: dict[LogicalName, PushSetup] = {}
+        self.pusher: Pusher | None = None  # while the simulator runs
         self.events = EventLogs()
         self.note(STANDARD_LOG, POWER_UP)
         self.firmware = Firmware(spec.firmware, time_source)
@@ -66,6 +74,12 @@ class MeterState:
         now = self.clock.timestamp()
         self.calendar.run(now)
         self.firmware.refresh(now)
+
+    def push_setup(self, logical_name: LogicalName) -> PushSetup:
+        """As it left the factory until it is written: nothing is pushed to anyone."""
+        if logical_name not in self._push_setups:
+            self._push_setups[logical_name] = PushSetup(PUSH_SETUPS.index(logical_name))
+        return self._push_setups[logical_name]
 
     def note(self, log: int, code: int) -> None:
         self.events.note(log, LoggedEvent(self.clock.timestamp(), code))
@@ -97,6 +111,7 @@ class MeterState:
             "imagesInitiated": self.firmware.initiated,
             "imageBlocks": self.firmware.blocks,
             "imagesActivated": self.firmware.activated,
+            "keys": self.keys.fingerprints(),
             "executed": {f"{c}/{name}/{index}": n for (c, name, index), n in self.executed.items()},
         }
 

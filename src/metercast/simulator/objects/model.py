@@ -13,6 +13,7 @@ from metercast.simulator.objects.data import INVOCATION_COUNTER, LOGICAL_DEVICE_
 from metercast.simulator.objects.image_transfer import image_activation, image_transfer
 from metercast.simulator.objects.limiter import limiter
 from metercast.simulator.objects.profiles import event_logs, load_profile
+from metercast.simulator.objects.push import push_setup
 from metercast.simulator.objects.registers import registers
 from metercast.simulator.objects.relay import disconnect_control
 from metercast.simulator.objects.scripts import mdi_reset, tariff_scripts
@@ -94,7 +95,7 @@ def _entry(found: CosemObject, public: bool) -> Data:
 
 
 @cache
-def standard_model() -> ObjectModel:
+def standard_model(security_version: int = 0) -> ObjectModel:
     """One for all meters: objects hold no state."""
     return ObjectModel(
         [
@@ -111,12 +112,13 @@ def standard_model() -> ObjectModel:
             tariff_scripts(),
             image_transfer(),
             *image_activation(),
-            security_setup(),
+            security_setup(security_version),
+            *(push_setup(version) for version in range(3)),
             *registers(),
         ]
     )
 
 
 @cache
-def standard_object_list(client_sap: int) -> Data:
-    return standard_model().object_list(client_sap)
+def standard_object_list(client_sap: int, security_version: int = 0) -> Data:
+    return standard_model(security_version).object_list(client_sap)

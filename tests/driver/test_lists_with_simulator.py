@@ -1,0 +1,101 @@
+"""Reads of several attributes: one request where the association has lists, one each where not, or where refused."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.driver.support import ScriptedCheckpoint, execute, meter_of
+
+from metercast.domain.outcome import How
+from metercast.domain.words import ErrorWord
+from metercast.simulator.faults import AccessError, RefuseLists
+from metercast.simulator.log import FaultPlayed, ServiceAnswered
+from metercast.simulator.population import Population
+from metercast.simulator.simulator import Simulator
+from metercast.simulator.spec import DEFAULT_CONFORMANCE, MULTIPLE_REFERENCES, HdlcSpec
+
+LISTS = DEFAULT_CONFORMANCE | MULTIPLE_REFERENCES
+
+
+def population(security: Any = "hls-gmac", hdlc: HdlcSpec | None = None, **changes: Any) -> Population:
+    (spec,) = Population.build(1, security=security, clock_offset=0.0, hdlc=hdlc).meters
+    return Population((replace(spec, **changes),))
+
+
+async def requests_of(simulator: Simulator, name: str, raw: dict[str, Any] | None = None) -> tuple[int, Any]:
+    """(how many APDUs and ends of links went out, the command's outcome)."""
+    (document,) = simulator.device_records()
+    checkpoint = ScriptedCheckpoint()
+    outcome = await execute(meter_of(document), name, raw, checkpoint=checkpoint)
+    return checkpoint.sends, outcome
+
+
+@pytest.mark.parametrize(
+    ("name", "singles"),
+    [("GET_TOU", 9), ("READ_SECURITY", 4), ("READ_INSTANTANEOUS", 19), ("RECONNECT", 3)],
+)
+async def test_a_list_is_one_request(name: str, singles: int) -> None:
+    results = []
+    for conformance in (DEFAULT_CONFORMANCE, LISTS):
+        async with Simulator(population(conformance=conformance), keep_events=True) as simulator:
+            sends, outcome = await requests_of(simulator, name)
+            assert outcome.error is None, outcome.detail
+            results.append((sends, outcome))
+            gets = [each for each in simulator.events if isinstance(each, ServiceAnswered) and each.service == "get"]
+            assert len(gets) == singles + 1  # the identity
+    (one_by_one, first), (in_lists, second) = results
+    lists = 2 if name == "READ_INSTANTANEOUS" else 1  # values, then scalers
+    assert one_by_one - in_lists == singles - lists
+    if name in ("GET_TOU", "READ_SECURITY"):
+        assert {**first.result, "clientSystemTitle": ""} == {**second.result, "clientSystemTitle": ""}
+
+
+async def test_each_item_of_a_list_has_its_own_result() -> None:
+    denied = AccessError(service="get", class_id=3, logical_name="1.0.2.8.0.255", index=2, result=3)
+    async with Simulator(population(conformance=LISTS, faults=(denied,))) as simulator:
+        items = [{"obis": "1.0.1.8.0.255"}, {"obis": "1.0.2.8.0.255"}, {"obis": "1.0.77.8.0.255"}]
+        _, outcome = await requests_of(simulator, "READ_REGISTERS", {"items": items})
+        assert outcome.how is How.DONE, outcome.detail
+        found = outcome.result["items"]
+        assert found[0]["unit"] == "Wh"
+        assert [item.get("error") for item in found] == [None, "ReadWriteDenied", "ObjectUndefined"]
+        assert "1.0.2.8.0.255" in found[1]["errorDetail"]
+
+
+@pytest.mark.parametrize("answer", ["exception-response", "confirmed-service-error", "data-access-result"])
+async def test_a_meter_that_promises_lists_and_refuses_them_is_read_one_by_one(answer: Any) -> None:
+    spec = population(conformance=LISTS, faults=(RefuseLists(answer=answer),))
+    async with Simulator(spec, keep_events=True) as simulator:
+        _, outcome = await requests_of(simulator, "READ_INSTANTANEOUS")
+        assert outcome.how is How.DONE, outcome.detail
+        assert [item["obis"] for item in outcome.result["items"] if "error" in item] == ["1.0.13.7.0.255"]
+        played = [each for each in simulator.events if isinstance(each, FaultPlayed)]
+        assert len(played) == 1  # it was asked for one list only
+
+
+async def test_lists_are_cut_to_what_the_meter_takes() -> None:
+    items = [{"obis": f"1.0.{quantity}.8.{tariff}.255"} for quantity in range(1, 6) for tariff in range(10)]
+    raw = {"items": items, "withScaler": False}
+    async with Simulator(population(conformance=LISTS, max_pdu=100)) as simulator:
+        sends, outcome = await requests_of(simulator, "READ_REGISTERS", raw)
+        assert outcome.error is None, outcome.detail
+        assert len(outcome.result["items"]) == 50
+    async with Simulator(population(conformance=LISTS)) as simulator:
+        fewer, whole = await requests_of(simulator, "READ_REGISTERS", raw)
+        assert [item["obis"] for item in whole.result["items"]] == [item["obis"] for item in items]
+    # 100 octets less 19 of ciphering leave 7 items a request; without that limit there are 32.
+    assert sends - fewer == 8 - 2
+
+
+async def test_a_list_over_hdlc() -> None:
+    async with Simulator(population("none", HdlcSpec(max_info=64), conformance=LISTS)) as simulator:
+        _, outcome = await requests_of(simulator, "GET_TOU")
+        assert outcome.how is How.DONE, outcome.detail
+        assert set(outcome.result) == {"active", "passive", "activationTime"}
+
+
+async def test_a_list_of_refusals_only_fails_with_their_word() -> None:
+    async with Simulator(population(conformance=LISTS)) as simulator:
+        items = [{"obis": "1.0.77.8.0.255"}, {"obis": "1.0.78.8.0.255"}]
+        _, outcome = await requests_of(simulator, "READ_REGISTERS", {"items": items})
+        assert outcome.error is ErrorWord.OBJECT_UNDEFINED
