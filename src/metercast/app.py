@@ -26,6 +26,7 @@ from metercast.driver.contract import Driver
 from metercast.driver.counters import InvocationCounters
 from metercast.driver.dlms import DlmsDriver
 from metercast.driver.images import ImageShelf
+from metercast.driver.keeper import SecretKeeper
 from metercast.driver.timeouts import Timeouts
 from metercast.driver.transport import TcpConnector
 from metercast.engine.engine import Engine
@@ -80,7 +81,7 @@ class Metercast:
         store = await _open_store(config)
         try:
             vault = await _open_vault(config, store)
-            driver = driver_of(config, store) if driver_of else dlms_driver(config, store, profiles)
+            driver = driver_of(config, store) if driver_of else dlms_driver(config, store, profiles, vault)
             opened = cls(config, store, vault, driver, profiles)
             await opened._ensure_admin()
         except BaseException:
@@ -122,7 +123,7 @@ class Metercast:
             raise StartError(f"cannot write {path}: {error.strerror}") from None
 
 
-def dlms_driver(config: Config, store: Store, profiles: Profiles) -> Driver:
+def dlms_driver(config: Config, store: Store, profiles: Profiles, vault: Vault) -> Driver:
     """The driver that speaks to meters over TCP."""
     timeouts = Timeouts(
         connect=config.connect_timeout_seconds,
@@ -137,6 +138,7 @@ def dlms_driver(config: Config, store: Store, profiles: Profiles) -> Driver:
         require_identity=config.require_identity,
         profiles=profiles,
         images=ImageShelf(store),
+        keeper=SecretKeeper(store, vault),
     )
 
 

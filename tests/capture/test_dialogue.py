@@ -7,7 +7,8 @@ from tests.dlms.meter import AK, CLIENT, EK, SERVER, seal
 
 from metercast.capture.dialogue import Dialogue, describe_frames
 from metercast.dlms.acse import Aare
-from metercast.dlms.describe import Description, Keys
+from metercast.dlms.deciphering import Keys
+from metercast.dlms.describe import Description
 from metercast.dlms.errors import DecodeError
 from metercast.dlms.hdlc import FrameKind, HdlcAddress, HdlcFrame
 from metercast.dlms.hdlc_parameters import HdlcParameters

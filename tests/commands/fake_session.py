@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tests.commands.fake_keys import FakeKeys
+
 from metercast.commands.contract import MeterRefused, SelectionUnavailable, StepFailed
 from metercast.commands.registry import command_type, parse_parameters
 from metercast.dlms.action import ActionRequestNormal
@@ -42,6 +44,7 @@ class FakeSession:
         self.fail: dict[str, StepFailed | list[StepFailed | None]] = {}
         self.actions: dict[str, Callable[[Data | None], Data | None]] = {}
         self.log: list[str] = []
+        self.keys = FakeKeys(self.log)
         self.apdus: list[str] = []
         self.slept: list[float] = []
         self.on_sleep: Callable[[], None] = lambda: None
@@ -55,6 +58,8 @@ class FakeSession:
         self.images: dict[str, FirmwareImage] = {}
         self.noted: Transferred | None = None
         self.notes: list[Transferred] = []
+        self.kept: list[Any] = []
+        self._settled = 0
 
     async def image(self, reference: str) -> FirmwareImage:
         if reference not in self.images:
@@ -67,6 +72,14 @@ class FakeSession:
     async def note_transferred(self, transferred: Transferred) -> None:
         self.noted = transferred
         self.notes.append(transferred)
+
+    @property
+    def has_changed(self) -> bool:
+        return len(self.changes) > self._settled
+
+    async def settle(self, progress: Any) -> None:
+        self._settled = len(self.changes)
+        self.kept.append(progress)
 
     def now(self) -> datetime:
         return self.clock

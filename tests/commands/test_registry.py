@@ -17,6 +17,7 @@ def test_all_command_types() -> None:
     assert sorted(COMMANDS) == [
         "ACTION",
         "BILLING_RESET",
+        "BUNDLE",
         "DISCONNECT",
         "FIRMWARE_UPDATE",
         "GET",
@@ -29,6 +30,7 @@ def test_all_command_types() -> None:
         "READ_REGISTERS",
         "READ_SECURITY",
         "RECONNECT",
+        "REPLACE_KEYS",
         "SET",
         "SET_LIMITER",
         "SET_PUSH_SETUP",
@@ -45,7 +47,7 @@ def test_an_unknown_type_lists_the_known() -> None:
         command_type("SET_TUO")
     assert caught.value.path == "commandType"
     assert caught.value.received == "SET_TUO"
-    assert "known: ACTION, BILLING_RESET, DISCONNECT" in caught.value.detail
+    assert "known: ACTION, BILLING_RESET, BUNDLE" in caught.value.detail
 
 
 def test_traits() -> None:

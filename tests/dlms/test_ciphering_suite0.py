@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metercast.dlms import hls
-from metercast.dlms.ciphering import GLO_TAGS, Cipher, decode_glo, encode_glo, overhead
+from metercast.dlms.ciphering import GLO_TAGS, Cipher, Unprotected, decode_glo, encode_glo, overhead
 from metercast.dlms.errors import (
     CountersExhausted,
     DecodeError,
@@ -29,7 +29,7 @@ CONTROLS = [0x10, 0x20, 0x30]
 def test_protection_survives_the_wire(control: int, counter: int, rest: bytes, tag: int) -> None:
     apdu = bytes((tag,)) + rest
     sealed = encode_glo(CIPHER, control, TITLE, counter, apdu)
-    assert decode_glo(CIPHER, TITLE, sealed) == (control, counter, apdu)
+    assert decode_glo(CIPHER, TITLE, sealed) == Unprotected(control, counter, apdu)
     assert len(sealed) == len(apdu) + overhead(control, len(apdu))
 
 

@@ -5,9 +5,13 @@ import json
 import pytest
 from tests.dlms.meter import AK, CLIENT, EK, SERVER, seal
 
-from metercast.dlms.describe import ApduReader, Keys, describe
+from metercast.dlms.ciphering import BOTH, KEY_SIZES, Cipher, encode_ded
+from metercast.dlms.deciphering import Keys
+from metercast.dlms.describe import ApduReader, describe
 from metercast.dlms.errors import DecodeError, SecurityError
+from metercast.dlms.general_protection import encode_general
 
+GET = bytes.fromhex("c001c100080000010000ff0200")
 VECTOR_2 = bytes.fromhex(
     "6066A109060760857405080103A60A04084D4D4D0000BC614E8A0207808B0760857405080201AC0A80083132333435363738"
     "BE34043221303001234567801302FF8A7874133D414CED25B42534D28DB0047720606B175BD52211BE6841DB204D39EE6FDB8E356855"
@@ -115,7 +119,9 @@ def test_secrets_in_further_blocks_and_answers_are_not_shown() -> None:
         ("0203090402000000090600000a0064ff120002", "0.0.10.0.100.255"),
         ("13120400010002", "compact-array: 2 elements"),
         ("0404a0", "bit-string: 1010"),
-        ("0f00000000", "data-notification: 00000000"),
+        ("0f00000001001107", "value unsigned: 7"),
+        ("e0810001000006c401c1001107", "unsigned: 7"),
+        ("c20000010000600b00ff02113e", "class 1 0.0.96.11.0.255 attribute 2"),
     ],
 )
 def test_parts(octets: str, part: str) -> None:
@@ -145,3 +151,36 @@ def test_the_tree_as_json() -> None:
 def test_what_is_nothing(octets: str) -> None:
     with pytest.raises(DecodeError):
         describe(bytes.fromhex(octets))
+
+
+def test_a_dedicated_key_is_learnt_from_the_initiate_request_that_brings_it() -> None:
+    dedicated = bytes.fromhex("00112233445566778899aabbccddeeff")
+    reader = ApduReader([Keys(EK, AK)])
+    list(reader.apdu(VECTOR_2).lines())
+    request = encode_ded(Cipher(dedicated, AK), BOTH, bytes.fromhex("4d4d4d0000bc614e"), 7, GET)
+    shown = "\n".join(reader.apdu(request).lines())
+    assert shown.startswith("ded-get-request")
+    assert "class 8 0.0.1.0.0.255 attribute 2" in shown
+    assert "ciphered" in "\n".join(ApduReader([Keys(EK, AK, CLIENT)]).apdu(request).lines())
+
+
+@pytest.mark.parametrize("suite", [0, 1, 2])
+@pytest.mark.parametrize("named", [True, False])
+def test_general_ciphering_of_every_suite(suite: int, named: bool) -> None:
+    keys = Keys(bytes(range(KEY_SIZES[suite])), bytes(range(16, 16 + KEY_SIZES[suite])), CLIENT, SERVER)
+    cipher = Cipher(keys.encryption_key, keys.authentication_key, suite)
+    sealed = encode_general(0xDB, cipher, BOTH, SERVER, 7, bytes.fromhex("c401c10103"))
+    if not named:
+        sealed = b"\xdb\x00" + sealed[10:]
+    assert "read-write-denied" in text(sealed, Keys(EK, AK, CLIENT, SERVER), keys)
+    assert "system title: " + SERVER.hex() in text(sealed, keys) or not named
+    with pytest.raises(SecurityError):
+        describe(sealed, [Keys(keys.encryption_key, keys.encryption_key, CLIENT, SERVER)])
+
+
+def test_what_is_ciphered_twice_is_not_opened_without_end() -> None:
+    inner = bytes.fromhex("c401c10103")
+    for _ in range(3):
+        inner = encode_general(0xDB, Cipher(EK, AK), BOTH, SERVER, 7, inner)
+    with pytest.raises(DecodeError, match="inside"):
+        describe(inner, [Keys(EK, AK, CLIENT, SERVER)])

@@ -28,7 +28,8 @@ from metercast.dlms.association import ClientAssociation, State
 from metercast.dlms.ciphering import Cipher, decode_glo
 from metercast.dlms.cosem import CosemAttribute
 from metercast.dlms.data import Data, decode_whole
-from metercast.dlms.describe import Keys, describe
+from metercast.dlms.deciphering import Keys
+from metercast.dlms.describe import describe
 from metercast.dlms.errors import DecodeError, DlmsError, RemoteProtocolError
 from metercast.dlms.get import decode_get_request, decode_get_response
 from metercast.dlms.logical_name import LogicalName

@@ -4,7 +4,7 @@ import pytest
 
 from metercast.dlms import acse, hls
 from metercast.dlms.action import ActionRequestNormal, decode_action_request
-from metercast.dlms.ciphering import Cipher, decode_glo, encode_glo
+from metercast.dlms.ciphering import Cipher, Unprotected, decode_glo, encode_glo
 from metercast.dlms.conformance import Conformance
 from metercast.dlms.cosem import CosemAttribute
 from metercast.dlms.data import Data, Tag, decode_whole, encode_data
@@ -111,7 +111,8 @@ def test_vector_2_aarq_with_lls_and_ciphering() -> None:
     assert (aarq.application_context, aarq.mechanism, aarq.authentication) == (3, 1, b"12345678")
     assert aarq.calling_ap_title == TITLE
     sealed = aarq.user_information or b""
-    control, counter, plaintext = decode_glo(CIPHER, TITLE, sealed)
+    opened = decode_glo(CIPHER, TITLE, sealed)
+    control, counter, plaintext = opened.security_control, opened.counter, opened.plaintext
     assert (control, counter) == (0x30, 0x01234567)
     assert plaintext.hex() == "01011000112233445566778899aabbccddeeff0000065f1f0400007e1f04b0"
     initiate = decode_initiate_request(plaintext)
@@ -167,7 +168,7 @@ def test_vector_6_glo_get(control: int, text: str) -> None:
     plaintext = bytes.fromhex("C0010000080000010000FF0200")
     octets = bytes.fromhex(text)
     assert encode_glo(CIPHER, control, TITLE, 0x01234567, plaintext) == octets
-    assert decode_glo(CIPHER, TITLE, octets) == (control, 0x01234567, plaintext)
+    assert decode_glo(CIPHER, TITLE, octets) == Unprotected(control, 0x01234567, plaintext)
 
 
 def test_vector_7_hls_gmac() -> None:

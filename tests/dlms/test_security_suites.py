@@ -9,7 +9,7 @@ from tests.dlms.meter import ALL_SERVICES, aare, initiate_response
 from tests.dlms.secure_meter import CLIENT, GLO, SERVER, Keys, parts
 
 from metercast.dlms.association import ClientAssociation
-from metercast.dlms.ciphering import DED_TAGS, Cipher, decode_ded, decode_glo, encode_ded, encode_glo
+from metercast.dlms.ciphering import DED_TAGS, Cipher, Unprotected, decode_ded, decode_glo, encode_ded, encode_glo
 from metercast.dlms.cosem import CosemAttribute
 from metercast.dlms.data import Data
 from metercast.dlms.errors import (
@@ -50,7 +50,7 @@ def test_each_suite_and_key_set_agrees_with_the_hand(suite: int, control: int, b
     cipher = cipher_of(keys)
     sealed = encode_glo(cipher, control, SERVER, 0x01234567, APDU)
     assert sealed == keys.glo(APDU, 0x01234567, control)
-    assert decode_glo(cipher, SERVER, sealed) == (control | keys.marks, 0x01234567, APDU)
+    assert decode_glo(cipher, SERVER, sealed) == Unprotected(control | keys.marks, 0x01234567, APDU)
     assert cipher.protect(control | keys.marks, SERVER, 9, APDU) == cipher.protect(control, SERVER, 9, APDU)
     assert encode_ded(cipher, control, SERVER, 9, APDU) == keys.ded(APDU, 9, control)
     assert decode_ded(cipher, SERVER, keys.ded(APDU, 9, control)).plaintext == APDU

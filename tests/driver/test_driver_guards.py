@@ -11,7 +11,7 @@ from tests.driver.transports import PLAIN_METER, Failing
 
 from metercast.commands.contract import CommandType, MeterSession
 from metercast.commands.plain import plain
-from metercast.dlms.cosem import CosemMethod
+from metercast.dlms.cosem import CosemAttribute, CosemMethod
 from metercast.dlms.data import Data
 from metercast.dlms.logical_name import LogicalName
 from metercast.domain.command import CommandTraits
@@ -20,7 +20,6 @@ from metercast.domain.outcome import How, Outcome, OutcomeKind, Phase
 from metercast.domain.retry import Resend
 from metercast.domain.words import ErrorWord
 from metercast.driver.contract import Command
-from metercast.driver.identity import LOGICAL_DEVICE_NAME
 from metercast.driver.noop import NoopDriver
 from metercast.driver.timeouts import Timeouts
 from metercast.simulator.log import AssociationReleased, SessionOpened
@@ -198,7 +197,9 @@ async def test_sleeping_ends_with_the_session() -> None:
         # A pause longer than the silence allowed is no silence of the meter.
         async def short(session: MeterSession, parameters: Nothing) -> Outcome:
             await session.sleep(0.12)
-            return Outcome.done(plain(await session.get(LOGICAL_DEVICE_NAME)))
+            return Outcome.done(
+                plain(await session.get(CosemAttribute(1, session.profile.objects.logical_device_name, 2)))
+            )
 
         by = driver(timeouts=Timeouts(progress=0.05, session=5))
         assert (await by.execute(command_that(short), meter_of(document), ScriptedCheckpoint())).how is How.DONE

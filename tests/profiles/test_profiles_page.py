@@ -31,3 +31,12 @@ def test_an_example_loads(name: str, text: str) -> None:
 
 def test_every_example_of_a_file_has_its_name() -> None:
     assert len(EXAMPLES) == PAGE.count("```toml\n") > 0
+
+
+@pytest.mark.parametrize("path", [each.path for each in reference.fields()])
+def test_no_field_is_there_for_nothing(path: str) -> None:
+    """Each is asked for somewhere: by a command, the driver, or a property of the model."""
+    name = path.rpartition(".")[2]
+    source = Path(reference.__file__).parents[1]
+    texts = [file.read_text() for file in source.rglob("*.py")]
+    assert any(re.search(rf"\.{name}\b", text) for text in texts), path

@@ -178,12 +178,12 @@ def test_answers_of_a_strict_meter(apdu: str, answer: str) -> None:
     assert associated().ask(apdu) == answer
 
 
-def test_the_public_client_reads_four_things_and_changes_nothing() -> None:
+def test_the_public_client_reads_five_things_and_changes_nothing() -> None:
     bench = Bench(spec_of("hls-gmac"))
     bench.client_sap = 16
     assert "a203020100" in bench.ask(AARQ_NONE)
-    assert len(get(bench, 15, "0.0.40.0.0.255", 2).elements()) == 4
-    for name, class_id in (("0.0.42.0.0.255", 1), ("0.0.1.0.0.255", 8), ("0.0.43.1.0.255", 1)):
+    assert len(get(bench, 15, "0.0.40.0.0.255", 2).elements()) == 5
+    for name, class_id in (("0.0.42.0.0.255", 1), ("0.0.1.0.0.255", 8), ("0.0.43.1.0.255", 1), ("0.0.41.0.0.255", 17)):
         get(bench, class_id, name, 2)
     assert bench.ask("c001c100030100010800ff0200") == "c401c10103"
     assert bench.ask("c001c100080000010000ff0300") == "c401c10103"

@@ -176,6 +176,20 @@ async def all_recorded(m: Moment) -> None:
     assert len((await begin(m.harness, await lease(m.harness, m.name + "-after"))).begun) == 3
 
 
+async def keep(m: Moment) -> None:
+    await m.harness.store.keep_progress(m.noted.lease, m.noted.devices[1].position, 1, {"block": 8})
+
+
+async def all_kept(m: Moment) -> None:
+    bucket = m.noted
+    ends = [retry(bucket, number, delay_seconds=0.0) for number in range(3)]
+    await m.harness.store.record_results(bucket.lease, ends)
+    again = await begin(m.harness, bucket)
+    assert {each.meter.device_id: each.progress for each in again.begun} == dict(
+        zip(m.ids, (None, {"block": 8}, None), strict=True)
+    )
+
+
 async def all_refused(m: Moment) -> None:
     await stored(m, "FAILED", "FAILED", "PENDING")
 
@@ -346,6 +360,7 @@ CASES: dict[str, Case] = {
     "release_owner": Case(lambda m: m.harness.store.release_owner("worker"), released, leased),
     "begin_attempts": Case(lambda m: begin(m.harness, m.noted), all_sent, leased),
     "begin_attempts, in order": Case(lambda m: begin(m.harness, m.noted), all_sent, leased_in_order),
+    "keep_progress": Case(keep, all_kept, begun),
     "record_results": Case(lambda m: m.harness.store.record_results(m.noted.lease, ends_of(m)), all_recorded, begun),
     "refuse_devices": Case(
         lambda m: m.harness.store.refuse_devices(

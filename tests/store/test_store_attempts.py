@@ -1,5 +1,7 @@
 """Attempts from begin to record: what is stored, what is kept of the past, how retries wait."""
 
+import asyncio
+
 import pytest
 from tests.store.fleet import (
     at,
@@ -21,7 +23,7 @@ from metercast.domain.problem import NotFound
 from metercast.domain.states import DeviceStatus
 from metercast.domain.task import Attempt, Counts
 from metercast.domain.words import ErrorWord
-from metercast.store.attempts import Result, Transition
+from metercast.store.attempts import LeaseLost, Result, Transition
 
 
 async def test_begin_counts_the_attempt_and_clears_the_error(harness: StoreHarness) -> None:
@@ -138,6 +140,46 @@ async def test_progress_is_handed_to_the_next_session(harness: StoreHarness) -> 
     await harness.store.record_results(bucket.lease, [retry(bucket, tries=2, delay_seconds=0.0)])
     begun = await harness.store.begin_attempts(bucket.lease, bucket.devices[:1])
     assert begun.begun[0].progress == progress
+
+
+async def test_progress_of_a_session_that_runs_is_kept_at_once(harness: StoreHarness) -> None:
+    await create(harness, "t", ["a", "b"])
+    bucket = await begun_bucket(harness, "t")
+    a, b = (device.position for device in bucket.devices)
+    for block in range(3):
+        await harness.store.keep_progress(bucket.lease, a, 1, {"block": block, "of": "firmware ✓"})
+    await harness.store.keep_progress(bucket.lease, b, 1, ["x" * 1_500_000])
+    harness.clock.advance(61)  # the worker is gone, and what it kept is not
+    again = await lease(harness, "t", "another")
+    assert [device.status for device in again.devices] == [DeviceStatus.SENT] * 2
+    with pytest.raises(LeaseLost):
+        await harness.store.keep_progress(bucket.lease, a, 1, {"block": 9})
+    results = [retry(again, number, delay_seconds=0.0) for number in range(2)]
+    await harness.store.record_results(again.lease, results)
+    with pytest.raises(LeaseLost):  # it is not SENT
+        await harness.store.keep_progress(again.lease, a, 1, {"block": 9})
+    begun = await begin(harness, again)
+    assert [each.progress for each in begun.begun] == [{"block": 2, "of": "firmware ✓"}, ["x" * 1_500_000]]
+    with pytest.raises(LeaseLost):  # in another attempt
+        await harness.store.keep_progress(again.lease, a, 1, {"block": 9})
+    with pytest.raises(ValueError, match="position"):
+        await harness.store.keep_progress(again.lease, b + 10, 2, {"block": 9})
+    await harness.store.record_results(again.lease, [success(again, number, tries=2) for number in range(2)])
+    with pytest.raises(LeaseLost):
+        await harness.store.keep_progress(again.lease, a, 2, {"block": 9})
+
+
+async def test_progress_of_many_sessions_of_one_bucket_at_a_time(harness: StoreHarness) -> None:
+    await create(harness, "t", [f"m{number:02d}" for number in range(40)])
+    bucket = await begun_bucket(harness, "t")
+    keep = harness.store.keep_progress
+    ends = harness.store.record_results(bucket.lease, [success(bucket, 39)])
+    await asyncio.gather(ends, *(keep(bucket.lease, each.position, 1, each.device_id) for each in bucket.devices[:39]))
+    results = [retry(bucket, number, delay_seconds=0.0) for number in range(39)]
+    await harness.store.record_results(bucket.lease, results)
+    begun = await harness.store.begin_attempts(bucket.lease, bucket.devices[:39])
+    assert all(each.progress == each.meter.device_id for each in begun.begun)
+    assert len(begun.begun) == 39
 
 
 async def test_many_results_that_all_differ(harness: StoreHarness) -> None:

@@ -141,7 +141,7 @@ async def test_a_write_never_hides_secrets_that_it_was_not_made_from(harness: St
 async def test_keys_come_and_go(harness: StoreHarness) -> None:
     first = await harness.store.add_key("k1", "näme", Role.ADMIN, b"hash-1")
     harness.clock.advance(1)
-    second = await harness.store.add_key("k2", "billing", Role.VIEWER, b"hash-2")
+    second = await harness.store.add_key("k2", "billing", Role.ENGINEER, b"hash-2")
     await harness.reopen()
     assert await harness.store.list_keys() == [first, second]
     assert await harness.store.find_key(b"hash-2") == second
@@ -167,7 +167,7 @@ async def test_a_key_is_added_once(harness: StoreHarness) -> None:
 @pytest.mark.parametrize("role", list(Role))
 @pytest.mark.parametrize("other", list(Role))
 def test_roles_include_those_below(role: Role, other: Role) -> None:
-    order = ["viewer", "operator", "admin"]
+    order = ["viewer", "operator", "engineer", "admin"]
     assert role.includes(other) == (order.index(role) >= order.index(other))
 
 

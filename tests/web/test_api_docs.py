@@ -11,12 +11,11 @@ import msgspec
 from tests.web.conftest import Api, open_api
 
 from metercast.config import Config
-from metercast.domain.problem import Conflict, InvalidField, NotFound, Problem, Unavailable
+from metercast.domain.problem import Conflict, Forbidden, InvalidField, NotFound, Problem, Unavailable
 from metercast.engine.decoding import Malformed
 from metercast.engine.line_report import InvalidLines, LineError
 from metercast.web.problems import (
     ContentTooLarge,
-    Forbidden,
     RequestTimeout,
     Unauthorized,
     UnsupportedMediaType,

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from metercast.capture.frames import Found, FrameCutter, PassedOver
-from metercast.dlms.describe import ApduReader, Description, Keys, unreadable
+from metercast.dlms.deciphering import Keys
+from metercast.dlms.describe import ApduReader, Description, unreadable
 from metercast.dlms.errors import DecodeError, DlmsError
 from metercast.dlms.hdlc import FrameKind, HdlcAddress, HdlcFrame
 from metercast.dlms.hdlc_link import LLC_REQUEST, LLC_RESPONSE

@@ -24,9 +24,10 @@ def commands(*, name: str | None, as_json: bool) -> None:
             {
                 "name": each.name,
                 "summary": each.summary,
-                "conflictGroup": each.traits.conflict_group.value,
-                "resend": each.traits.resend.value,
-                "expiresAfterSeconds": int(each.traits.expires_after.total_seconds()),
+                # Of a command that is made up of others these are its members', and null here.
+                "conflictGroup": None if each.members else each.traits.conflict_group.value,
+                "resend": None if each.members else each.traits.resend.value,
+                "expiresAfterSeconds": None if each.members else int(each.traits.expires_after.total_seconds()),
             }
             for each in found
         ]

@@ -6,9 +6,10 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
+from metercast.commands.secret_changes import SecretChanges
 from metercast.dlms.cosem import CosemAttribute, CosemMethod, Selection
 from metercast.dlms.data import Data
-from metercast.domain.command import CommandTraits
+from metercast.domain.command import CommandTraits, joined
 from metercast.domain.firmware import FirmwareImage, Transferred
 from metercast.domain.meter import Meter
 from metercast.domain.outcome import Outcome
@@ -19,14 +20,15 @@ from metercast.profiles.model import Profile
 class StepFailed(Exception):
     """A COSEM step ended in an error word; `detail` names the step, the object and the meter's code.
 
-    `result` goes to the outcome: what was read before it failed.
+    `result` goes to the outcome: what was read before it failed. `progress` goes to the session that follows, if any.
     """
 
-    def __init__(self, error: ErrorWord, detail: str, result: Any = None) -> None:
+    def __init__(self, error: ErrorWord, detail: str, result: Any = None, progress: Any = None) -> None:
         super().__init__(detail)
         self.error = error
         self.detail = detail
         self.result = result
+        self.progress = progress
 
 
 class MeterRefused(StepFailed):
@@ -78,6 +80,24 @@ class MeterSession(Protocol):
         """Durable when it returns. A count of blocks is noted as well as it goes."""
         ...
 
+    @property
+    def keys(self) -> SecretChanges:
+        """Replacing the secrets of this association; each proof opens a fresh one."""
+        ...
+
+    @property
+    def has_changed(self) -> bool:
+        """True where the meter may have been changed since the session began, or since `settle`."""
+        ...
+
+    async def settle(self, progress: Any) -> None:
+        """Keeps `progress` durably while the session goes on: all that this command did so far is known and told in it.
+
+        A session that follows, also after a crash, has it as its progress, and what was done before needs no
+        verification any more. Raises what ends a session where it can't be kept.
+        """
+        ...
+
     def now(self) -> datetime:
         """The wall clock, UTC."""
         ...
@@ -123,19 +143,32 @@ class CommandType(msgspec.Struct, frozen=True, kw_only=True):
 
     `parameters` is the msgspec type of commandParams; `check` raises InvalidField (paths below `commandParams`) for
     what types alone can't say, before any I/O, with `now` as the instant of submission; `perform` runs the COSEM
-    steps in one session and returns the outcome; `image_of` tells which firmware image the parameters name.
+    steps in one session and returns the outcome; `image_of` tells which firmware image the parameters name. `members`
+    are the types of which a command with these parameters is made up, where there are such; they raise InvalidField
+    where one is not known.
     """
 
     traits: CommandTraits
     parameters: type[msgspec.Struct]
     perform: Callable[[MeterSession, Any], Awaitable[Outcome]]
     check: Callable[[Any, datetime], None] | None = None
+    members: Callable[[Any], Sequence["CommandType"]] | None = None
     image_of: Callable[[Any], str] | None = None
     summary: str = ""
 
     @property
     def name(self) -> str:
         return self.traits.name
+
+    def members_of(self, parameters: Any) -> Sequence["CommandType"]:
+        """Itself, where it is not made up of others."""
+        return (self,) if self.members is None else self.members(parameters)
+
+    def traits_for(self, parameters: Any) -> CommandTraits:
+        """With these parameters: of a command that is made up of others, what is strictest in them."""
+        if self.members is None:
+            return self.traits
+        return joined(self.traits, [each.traits for each in self.members(parameters)])
 
     def image_named(self, raw: dict[str, Any] | None) -> str | None:
         """The image that stored parameters name, or None."""

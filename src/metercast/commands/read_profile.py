@@ -155,7 +155,8 @@ def _log_of(profile: Profile, log: int | str) -> LogicalName:
     if isinstance(log, int):
         return LogicalName.parse(f"0.0.99.98.{log}.255")
     if log not in profile.events:
-        detail = f"the profile {profile.name} has no event log {log!r}; it has {', '.join(sorted(profile.events))}"
+        known = ", ".join(sorted(profile.events)) or "none"
+        detail = f"the profile {profile.name} has no event log {log!r}; it has {known}"
         raise StepFailed(ErrorWord.OBJECT_UNDEFINED, detail)
     return profile.events[log].object
 

@@ -14,6 +14,7 @@ from msgspec import inspect
 
 from metercast.commands.contract import CommandType
 from metercast.commands.registry import COMMANDS
+from metercast.domain.command import CommandTraits
 
 BEGIN: Final = "<!-- From here to the next mark: made by `python -m metercast.commands.reference docs/commands`. -->"
 END: Final = "<!-- Here ends what is made. -->"
@@ -29,22 +30,20 @@ def index() -> str:
     """The table of all commands, Markdown."""
     lines = ["| command | what it does | resend | conflict group | expires after |", "|---|---|---|---|---|"]
     for command in COMMANDS.values():
-        traits = command.traits
-        lines.append(
-            f"| [`{command.name}`]({page_of(command)}) | {command.summary} | {traits.resend.value} "
-            f"| {traits.conflict_group.value} | {_duration(traits.expires_after)} |"
-        )
+        treated = " | ".join(("as its members",) * 3 if command.members is not None else _treated(command.traits))
+        lines.append(f"| [`{command.name}`]({page_of(command)}) | {command.summary} | {treated} |")
     return "\n".join(lines)
 
 
 def facts(command: CommandType) -> str:
     """What the registry knows of one command, Markdown: how it is treated, and every parameter with its limits."""
     traits = command.traits
-    parts = [
-        f"Resend: {traits.resend.value}.",
-        f"Conflict group: {traits.conflict_group.value}.",
-        f"Expires {_duration(traits.expires_after)} after it is due.",
-    ]
+    resend, group, expires = _treated(traits)
+    parts = [f"Resend: {resend}.", f"Conflict group: {group}.", f"Expires {expires} after it is due."]
+    if command.members is not None:
+        parts = ["Resend, conflict group, expiry and limits: the strictest of its members."]
+    if traits.is_privileged:
+        parts.append("Needs the role engineer.")
     if traits.needs_identity:
         parts.append("Needs an identity in the meter's record.")
     if traits.max_devices is not None:
@@ -54,6 +53,11 @@ def facts(command: CommandType) -> str:
         f"| `{name}` | {kind} | {limits} | {default} |" for name, kind, limits, default in _fields(command.parameters)
     ]
     return " ".join(parts) + "\n\n" + ("\n".join(table) if len(table) > 2 else "It has no parameters.")
+
+
+def _treated(traits: CommandTraits) -> tuple[str, str, str]:
+    """Resend, conflict group, expiry."""
+    return traits.resend.value, traits.conflict_group.value, _duration(traits.expires_after)
 
 
 def filled(page: str, block: str) -> str:

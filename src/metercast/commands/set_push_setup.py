@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from metercast.commands.contract import CommandType, MeterSession, StepFailed
-from metercast.commands.parameters import ROOT, Obis, logical_name, require
+from metercast.commands.parameters import ROOT, Obis, ProfileObis, check_obis, chosen, logical_name, require
 from metercast.commands.plain import plain
 from metercast.commands.push_parameters import (
     OPERATION_METHODS,
@@ -40,7 +40,6 @@ from metercast.domain.retry import Resend
 from metercast.domain.words import ErrorWord
 
 CLASS_ID: Final = 40
-DEFAULT_OBIS: Final = "0.0.25.9.0.255"
 OBJECTS, DESTINATION, WINDOWS, RANDOMISATION, RETRIES, REPETITION_DELAY = 2, 3, 4, 5, 6, 7
 PORT, CLIENT, OPERATION_METHOD, CONFIRMATION = 8, 9, 11, 12
 PUSH = 1
@@ -49,7 +48,6 @@ _ORDER: Final = (
     *(OBJECTS, DESTINATION),
 )
 _FROM_VERSION: Final = {PORT: 1, CLIENT: 1, OPERATION_METHOD: 2, CONFIRMATION: 2}
-_CURRENT_ASSOCIATION: Final = LogicalName.parse("0.0.40.0.0.255")
 
 
 class SetPushSetup(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
@@ -68,14 +66,14 @@ class SetPushSetup(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_f
     confirmation: Confirmation | None = None
     push: bool = False
     version: Annotated[int, msgspec.Meta(ge=0, le=2)] | None = None
-    obis: Obis = DEFAULT_OBIS
+    obis: ProfileObis = None
 
 
 _NOT_TO_SET: Final = ("push", "version", "obis")
 
 
 def check(parameters: SetPushSetup, now: datetime) -> None:
-    logical_name(parameters.obis, f"{ROOT}.obis")
+    check_obis(parameters.obis)
     given = [getattr(parameters, name) for name in parameters.__struct_fields__ if name not in _NOT_TO_SET]
     require(parameters.push or any(value is not None for value in given), "objects", None, "nothing to set")
     if parameters.port_reference is not None:
@@ -98,7 +96,7 @@ def check(parameters: SetPushSetup, now: datetime) -> None:
 
 
 async def perform(session: MeterSession, parameters: SetPushSetup) -> Outcome:
-    name = LogicalName.parse(parameters.obis)
+    name = chosen(parameters.obis, session.profile.objects.push_setup)
     version = parameters.version if parameters.version is not None else await _version(session, name)
     unfit = _unfit(parameters, version)
     if unfit is not None:
@@ -123,7 +121,7 @@ async def perform(session: MeterSession, parameters: SetPushSetup) -> Outcome:
 
 async def _version(session: MeterSession, name: LogicalName) -> int:
     """The class's version at this meter; StepFailed where its object list has no such push setup, or a later one."""
-    attribute = CosemAttribute(ASSOCIATION, _CURRENT_ASSOCIATION, OBJECT_LIST)
+    attribute = CosemAttribute(ASSOCIATION, session.profile.objects.association, OBJECT_LIST)
 
     def version_in(data: Data) -> int | None:
         for element in data.elements():

@@ -1,6 +1,7 @@
 """Opening and closing an association: AARQ, AARE, RLRQ, RLRE (IEC 62056-5-3 clause 7; catalogue 2.2)."""
 
 from enum import IntEnum
+from functools import lru_cache
 
 import msgspec
 
@@ -13,6 +14,7 @@ RLRQ = 0x62
 RLRE = 0x63
 
 _OID_PREFIX = bytes.fromhex("6085740508")
+_CONTEXT_HEAD = b"\x06\x07" + _OID_PREFIX + b"\x01"
 _REQUIREMENTS = bytes.fromhex("0780")  # authentication functional unit
 
 
@@ -71,13 +73,9 @@ class Aarq(msgspec.Struct, frozen=True, kw_only=True):
         return f"Aarq(application_context={self.application_context}, mechanism={self.mechanism})"
 
     def encode(self) -> bytes:
-        body = _encode_oid(0xA1, 1, self.application_context)
-        if self.calling_ap_title is not None:
-            body += encode_element(0xA6, encode_element(0x04, self.calling_ap_title))
-        if self.mechanism is not None:
-            body += b"\x8a\x02" + _REQUIREMENTS + _encode_mechanism(0x8B, self.mechanism)
+        body = _aarq_head(self.application_context, self.calling_ap_title, self.mechanism)
         if self.authentication is not None:
-            body += encode_element(0xAC, encode_element(0x80, self.authentication))
+            body += _encode_within(0xAC, 0x80, self.authentication)
         return encode_element(AARQ, body + _encode_user_information(self.user_information))
 
 
@@ -133,8 +131,8 @@ def decode_aarq(apdu: bytes) -> Aarq:
         application_context=_required_context(elements, "AARQ"),
         calling_ap_title=_octets(elements.get(0xA6), "calling-AP-title"),
         mechanism=_mechanism(elements.get(0x8B)),
-        authentication=_authentication(elements.get(0xAC)),
-        user_information=_user_information(elements),
+        authentication=_octets(elements.get(0xAC), "authentication-value", 0x80),
+        user_information=_octets(elements.get(0xBE), "user-information"),
     )
 
 
@@ -152,8 +150,8 @@ def decode_aare(apdu: bytes) -> Aare:
         diagnostic_source=source & 0x0F,
         responding_ap_title=_octets(elements.get(0xA4), "responding-AP-title"),
         mechanism=_mechanism(elements.get(0x89)),
-        authentication=_authentication(elements.get(0xAA)),
-        user_information=_user_information(elements),
+        authentication=_octets(elements.get(0xAA), "authentication-value", 0x80),
+        user_information=_octets(elements.get(0xBE), "user-information"),
     )
 
 
@@ -175,7 +173,7 @@ def _decode_release(apdu: bytes, tag: int, what: str) -> tuple[int | None, bytes
     reason = elements.get(0x80)
     if reason is not None and len(reason) != 1:
         raise DecodeError(f"{what}: a reason has one octet, not {len(reason)}")
-    return None if reason is None else reason[0], _user_information(elements)
+    return None if reason is None else reason[0], _octets(elements.get(0xBE), "user-information")
 
 
 def _encode_oid(tag: int, arc: int, number: int) -> bytes:
@@ -188,14 +186,35 @@ def _encode_mechanism(tag: int, number: int) -> bytes:
     return bytes((tag, 7)) + _OID_PREFIX + bytes((2, number))
 
 
+@lru_cache(maxsize=64)
+def _aarq_head(application_context: int, calling_ap_title: bytes | None, mechanism: int | None) -> bytes:
+    """What nearly all meters of a fleet are sent alike."""
+    head = _encode_oid(0xA1, 1, application_context)
+    if calling_ap_title is not None:
+        head += encode_element(0xA6, encode_element(0x04, calling_ap_title))
+    if mechanism is not None:
+        head += b"\x8a\x02" + _REQUIREMENTS + _encode_mechanism(0x8B, mechanism)
+    return head
+
+
 def _encode_user_information(octets: bytes | None) -> bytes:
-    return b"" if octets is None else encode_element(0xBE, encode_element(0x04, octets))
+    return b"" if octets is None else _encode_within(0xBE, 0x04, octets)
+
+
+def _encode_within(outer: int, inner: int, octets: bytes) -> bytes:
+    """One element as the only contents of another."""
+    size = len(octets)
+    if size < 0x7E:
+        return bytes((outer, size + 2, inner, size)) + octets
+    return encode_element(outer, encode_element(inner, octets))
 
 
 def _required_context(elements: dict[int, bytes], what: str) -> int:
     contents = elements.get(0xA1)
     if contents is None:
         raise DecodeError(f"{what}: no application-context-name")
+    if len(contents) == 9 and contents[:8] == _CONTEXT_HEAD:
+        return contents[8]
     return _oid(decode_single(contents, 0x06, "application-context-name"), 1, "application-context-name")
 
 
@@ -209,19 +228,13 @@ def _oid(octets: bytes, arc: int, what: str) -> int:
     return octets[6]
 
 
-def _octets(contents: bytes | None, what: str) -> bytes | None:
-    return None if contents is None else decode_single(contents, 0x04, what)
-
-
-def _authentication(contents: bytes | None) -> bytes | None:
-    return None if contents is None else decode_single(contents, 0x80, "authentication-value")
-
-
-def _user_information(elements: dict[int, bytes]) -> bytes | None:
-    return _octets(elements.get(0xBE), "user-information")
+def _octets(contents: bytes | None, what: str, tag: int = 0x04) -> bytes | None:
+    return None if contents is None else decode_single(contents, tag, what)
 
 
 def _small_integer(contents: bytes, what: str) -> int:
+    if len(contents) == 3 and contents[:2] == b"\x02\x01":
+        return contents[2]
     octets = decode_single(contents, 0x02, what)
     if len(octets) != 1:
         raise DecodeError(f"{what}: one octet was expected, not {octets[:8].hex()}")

@@ -12,7 +12,7 @@ from metercast.dlms.cosem import CosemMethod, decode_method, decode_presence
 from metercast.dlms.data import Data, decode_data, encode_data
 from metercast.dlms.errors import DecodeError
 from metercast.dlms.get import decode_get_data_result, encode_get_data_result
-from metercast.dlms.results import ActionResultCode, DataAccessResult
+from metercast.dlms.results import ACTION_RESULTS, ActionResultCode, DataAccessResult
 from metercast.dlms.set import decode_values, encode_values
 
 ACTION_REQUEST: Final = 0xC3
@@ -195,7 +195,7 @@ def _decode_response(apdu: bytes) -> ActionResponse:
     response: ActionResponse
     if form == 1:
         if len(apdu) == 4:  # some meters leave out the octet that says that nothing is returned
-            return ActionResponseNormal(invoke, MethodResponse(ActionResultCode(apdu[3])))
+            return ActionResponseNormal(invoke, MethodResponse(ACTION_RESULTS[apdu[3]]))
         method_response, offset = decode_method_response(apdu, 3)
         response = ActionResponseNormal(invoke, method_response)
     elif form == 2:
@@ -213,7 +213,7 @@ def _decode_response(apdu: bytes) -> ActionResponse:
 
 
 def decode_method_response(buffer: bytes, offset: int) -> tuple[MethodResponse, int]:
-    result = ActionResultCode(buffer[offset])
+    result = ACTION_RESULTS[buffer[offset]]
     if not decode_presence(buffer, offset + 1):
         return MethodResponse(result), offset + 2
     returned, offset = decode_get_data_result(buffer, offset + 2)

@@ -1,6 +1,6 @@
 """The client's association: APDUs and wishes in, APDUs and events out (IEC 62056-5-3; catalogue 2)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import IntEnum, auto
 from functools import lru_cache
 from typing import Final
@@ -17,6 +17,7 @@ from metercast.dlms.acse import (
     decode_aare,
     decode_rlre,
 )
+from metercast.dlms.block_exchange import BlockExchange
 from metercast.dlms.blocks import SelectedAttribute
 from metercast.dlms.ciphering import Cipher
 from metercast.dlms.conformance import Conformance
@@ -35,15 +36,19 @@ from metercast.dlms.events import (
     Associated,
     Event,
     Ignored,
+    Notified,
     Rejected,
     Released,
     Send,
     ServiceError,
+    Waiting,
 )
+from metercast.dlms.general_block import GENERAL_BLOCK_TRANSFER
 from metercast.dlms.general_protection import GENERAL_DED, GENERAL_GLO
 from metercast.dlms.hls_exchange import HlsExchange
 from metercast.dlms.initiate import InitiateRequest, InitiateResponse, decode_initiate_response
 from metercast.dlms.list_transfers import ActionListTransfer, GetListTransfer, ListTransfer, SetListTransfer
+from metercast.dlms.notification import NOTIFICATIONS, decode_notification
 from metercast.dlms.protection import NO_COUNTERS, Counters, Protector
 from metercast.dlms.service_error import (
     CONFIRMED_SERVICE_ERROR,
@@ -61,10 +66,15 @@ _SET = Conformance.SET.value
 _ACTION = Conformance.ACTION.value
 _SELECTIVE_ACCESS = Conformance.SELECTIVE_ACCESS.value
 _MULTIPLE_REFERENCES = Conformance.MULTIPLE_REFERENCES.value
+_BLOCK_TRANSFER_SET = Conformance.BLOCK_TRANSFER_SET.value
+_BLOCK_TRANSFER_ACTION = Conformance.BLOCK_TRANSFER_ACTION.value
+_GENERAL_BLOCK_TRANSFER = Conformance.GENERAL_BLOCK_TRANSFER.value
 _GENERAL_PROTECTION = Conformance.GENERAL_PROTECTION.value
 _ANSWERS = frozenset({0xC4, 0xC5, 0xC7})
 _ERRORS = frozenset({EXCEPTION_RESPONSE, CONFIRMED_SERVICE_ERROR})
 _CIPHERED_ANSWERS = frozenset({0xCC, 0xCD, 0xCF, 0x2E, 0xD4, 0xD5, 0xD7, 0x4E, GENERAL_GLO, GENERAL_DED})
+_GENERAL = frozenset({GENERAL_GLO, GENERAL_DED})
+_NOTIFICATION_TAGS = NOTIFICATIONS | {0xCA, 0xD2}
 _SERVICE_ANSWERS = _ANSWERS | _ERRORS | _CIPHERED_ANSWERS
 
 
@@ -87,6 +97,8 @@ NEXT: Final[dict[tuple[State, str], State]] = {
     (State.ASSOCIATED, "release"): State.RELEASING,
 }
 """(state, wish) -> state; a wish that is absent raises LocalProtocolError."""
+
+_ENDED: Final = frozenset({State.CLOSED, State.BROKEN})
 
 
 class ClientAssociation:
@@ -121,6 +133,8 @@ class ClientAssociation:
         self._associated: Associated | None = None
         self._conformance = 0
         self._limit: int | None = None
+        self._server_size = 0
+        self._exchange: BlockExchange | None = None
 
     @property
     def state(self) -> State:
@@ -173,8 +187,8 @@ class ClientAssociation:
         self._demand(_GET, "GET")
         if selection is not None:
             self._demand(_SELECTIVE_ACCESS, "selective access")
-        transfer = GetTransfer(self._next_invoke(), attribute, selection, self._limit, self._settings.response_limit)
-        return self._begin(transfer, state)
+        limit, response_limit = self._limit_without(0), self._settings.response_limit
+        return self._begin(GetTransfer(self._next_invoke(), attribute, selection, limit, response_limit), state)
 
     def set(self, attribute: CosemAttribute, value: Data, selection: Selection | None = None) -> bytes:
         """The set-request, in blocks where it is too long and the server takes blocks; else NotNegotiated."""
@@ -182,15 +196,17 @@ class ClientAssociation:
         self._demand(_SET, "SET")
         if selection is not None:
             self._demand(_SELECTIVE_ACCESS, "selective access")
-        transfer = SetTransfer(self._next_invoke(), attribute, value, selection, self._limit, self._conformance)
+        limit = self._limit_without(_BLOCK_TRANSFER_SET)
+        transfer = SetTransfer(self._next_invoke(), attribute, value, selection, limit, self._conformance)
         return self._begin(transfer, state)
 
     def action(self, method: CosemMethod, parameter: Data | None = None) -> bytes:
         """The action-request, in blocks where it is too long and the server takes blocks; else NotNegotiated."""
         state = self._follow("action")
         self._demand(_ACTION, "ACTION")
+        limit = self._limit_without(_BLOCK_TRANSFER_ACTION)
         transfer = ActionTransfer(
-            self._next_invoke(), method, parameter, self._limit, self._conformance, self._settings.response_limit
+            self._next_invoke(), method, parameter, limit, self._conformance, self._settings.response_limit
         )
         return self._begin(transfer, state)
 
@@ -201,24 +217,25 @@ class ClientAssociation:
         self._demand(_MULTIPLE_REFERENCES, "lists")
         if any(selection is not None for _, selection in items):
             self._demand(_SELECTIVE_ACCESS, "selective access")
-        return self._begin(
-            GetListTransfer(self._next_invoke(), items, self._limit, self._settings.response_limit), state
-        )
+        limit, response_limit = self._limit_without(0), self._settings.response_limit
+        return self._begin(GetListTransfer(self._next_invoke(), items, limit, response_limit), state)
 
     def set_list(self, items: Sequence[tuple[CosemAttribute, Data]]) -> bytes:
         """The set-request with list, in blocks where it is too long and the server takes blocks; else NotNegotiated."""
         state = self._follow("set")
         self._demand(_SET, "SET")
         self._demand(_MULTIPLE_REFERENCES, "lists")
-        return self._begin(SetListTransfer(self._next_invoke(), items, self._limit, self._conformance), state)
+        limit = self._limit_without(_BLOCK_TRANSFER_SET)
+        return self._begin(SetListTransfer(self._next_invoke(), items, limit, self._conformance), state)
 
     def action_list(self, items: Sequence[tuple[CosemMethod, Data | None]]) -> bytes:
         """The action-request with list, in blocks like `set_list`; else NotNegotiated."""
         state = self._follow("action")
         self._demand(_ACTION, "ACTION")
         self._demand(_MULTIPLE_REFERENCES, "lists")
+        limit = self._limit_without(_BLOCK_TRANSFER_ACTION)
         transfer = ActionListTransfer(
-            self._next_invoke(), items, self._limit, self._conformance, self._settings.response_limit
+            self._next_invoke(), items, limit, self._conformance, self._settings.response_limit
         )
         return self._begin(transfer, state)
 
@@ -236,19 +253,18 @@ class ClientAssociation:
     def receive(self, apdu: bytes) -> Event:
         """What one whole APDU means. RemoteProtocolError where it is wrong, SecurityError where it proves nothing."""
         state = self._state
-        if state is State.CLOSED or state is State.BROKEN:
+        if state in _ENDED:
             raise LocalProtocolError(f"the association is {state.name.lower()}")
         try:
             if not apdu:
                 raise DecodeError("an empty APDU")
-            if state is State.REQUESTING:
-                return self._receive_answer(apdu)
-            if state is State.AUTHENTICATING:
-                return self._receive_pass_4(apdu)
-            if state is State.ASSOCIATING:
-                return self._receive_aare(apdu)
-            if state is State.RELEASING:
-                return self._receive_rlre(apdu)
+            if apdu[0] in _NOTIFICATION_TAGS:
+                return self._receive_notification(apdu)
+            receive = _RECEIVE.get(state)
+            if receive is not None:
+                return receive(self, apdu)
+            if state is State.ASSOCIATED and apdu[0] in _GENERAL:
+                return self._unasked(self._protector.unprotect(apdu))
         except DlmsError:
             self._state = State.BROKEN
             raise
@@ -257,6 +273,8 @@ class ClientAssociation:
     def _receive_answer(self, apdu: bytes) -> Event:
         transfer = self._transfer
         assert transfer is not None
+        if apdu[0] == GENERAL_BLOCK_TRANSFER:
+            return self._receive_block(apdu)
         if apdu[0] not in _SERVICE_ANSWERS:
             return self._unasked(apdu)
         plain = self._protector.unprotect(apdu)
@@ -268,10 +286,45 @@ class ClientAssociation:
             raise UnexpectedAnswer(f"an APDU 0x{plain[0]:02X} where 0x{transfer.answer:02X} is due")
         outcome = transfer.receive(plain)
         if isinstance(outcome, bytes):
-            return Send(self._protector.protect(outcome))
+            return Send(self._send(outcome))
         self._transfer = None
         self._state = State.ASSOCIATED
         return outcome
+
+    def _receive_block(self, block: bytes) -> Event:
+        """A general block: more of them to send, to wait for, or the APDU that they carried."""
+        exchange = self._exchange
+        if exchange is None:
+            raise UnexpectedAnswer("a general-block-transfer, which was not negotiated")
+        outgoing, apdu = exchange.receive(block)
+        if apdu is None:
+            return Send(outgoing[0], tuple(outgoing[1:])) if outgoing else Waiting()
+        if apdu[0] == GENERAL_BLOCK_TRANSFER:
+            raise UnexpectedAnswer("a general-block-transfer inside another")
+        return self._receive_notification(apdu) if apdu[0] in _NOTIFICATION_TAGS else self._receive_answer(apdu)
+
+    @property
+    def awaits_blocks(self) -> bool:
+        """General blocks are under way, of the request or of its answer: after a silence `again` asks for them."""
+        exchange = self._exchange
+        return exchange is not None and self._state is State.REQUESTING and exchange.is_under_way
+
+    def again(self) -> list[bytes]:
+        """After a silence, while general blocks are under way: what asks for those that were lost; else nothing.
+
+        Nothing is executed twice by it.
+        """
+        if self._state is not State.REQUESTING or self._exchange is None:
+            return []
+        return self._exchange.again()
+
+    def _receive_notification(self, apdu: bytes) -> Event:
+        """One that shows what it is: plain, or in its service-specific ciphered form."""
+        if self._state in (State.IDLE, State.ASSOCIATING):
+            return Ignored("a notification before the association")
+        if self._protector.control and apdu[0] in NOTIFICATIONS:
+            return Ignored("a notification without the protection that is demanded")
+        return self._unasked(self._protector.unprotect(apdu))
 
     def _receive_aare(self, apdu: bytes) -> Event:
         if apdu[0] in (EXCEPTION_RESPONSE, CONFIRMED_SERVICE_ERROR):
@@ -371,9 +424,19 @@ class ClientAssociation:
             raise NotNegotiated(f"the server does not offer {service}")
 
     def _begin(self, transfer: Transfer | ListTransfer, state: State) -> bytes:
-        apdu = self._protector.protect(transfer.first)
+        apdu = self._send(transfer.first)
         self._transfer = transfer
         self._state = state
+        return apdu
+
+    def _send(self, plain: bytes) -> bytes:
+        """Protected and, where it is too long for the server's PDU, the first of its general blocks."""
+        apdu = self._protector.protect(plain)
+        if not self._conformance & _GENERAL_BLOCK_TRANSFER:
+            return apdu
+        self._exchange = BlockExchange(self._settings.block_window, self._settings.response_limit)
+        if self._server_size and len(apdu) > self._server_size:
+            (apdu,) = self._exchange.send(apdu, self._server_size)
         return apdu
 
     def _refused(self, plain: bytes, state: State) -> Event:
@@ -388,14 +451,29 @@ class ClientAssociation:
         return event
 
     def _unasked(self, apdu: bytes) -> Event:
+        """A notification, which is passed over where it can't be read: it answers nothing. Or anything else."""
+        if apdu[0] in NOTIFICATIONS:
+            try:
+                return Notified(decode_notification(apdu))
+            except DecodeError as error:
+                return Ignored(f"a notification: {error}")
         return Ignored(f"an APDU 0x{apdu[0]:02X} that answers nothing")
 
     def _next_invoke(self) -> int:
         self._invoke = self._invoke % 15 + 1
         return _INVOKE_FLAGS | self._invoke
 
+    def _limit_without(self, block_transfer: int) -> int | None:
+        """What a request must fit, or be cut to by its service; None where general blocks carry what is longer.
+
+        A service's own blocks go first: meters have had them for longer.
+        """
+        general = self._conformance & _GENERAL_BLOCK_TRANSFER and not self._conformance & block_transfer
+        return None if general else self._limit
+
     def _set_limit(self, server_max_receive_pdu_size: int) -> None:
         """The largest plain APDU to send: the server's limit counts what ciphering adds."""
+        self._server_size = server_max_receive_pdu_size
         if server_max_receive_pdu_size == 0:
             self._limit = None
         else:
@@ -409,6 +487,15 @@ class ClientAssociation:
         return InitiateRequest(
             conformance=conformance, client_max_receive_pdu_size=size, dedicated_key=self._dedicated_key
         ).encode()
+
+
+_RECEIVE: Final[dict[State, Callable[[ClientAssociation, bytes], Event]]] = {
+    State.ASSOCIATING: ClientAssociation._receive_aare,
+    State.AUTHENTICATING: ClientAssociation._receive_pass_4,
+    State.REQUESTING: ClientAssociation._receive_answer,
+    State.RELEASING: ClientAssociation._receive_rlre,
+}
+"""What an APDU is taken for; in another state nobody asked for it."""
 
 
 def _cipher_of(settings: AssociationSettings, encryption_key: bytes | None) -> Cipher:

@@ -27,7 +27,8 @@ def decode_element(buffer: bytes, offset: int = 0) -> tuple[int, bytes, int]:
 
 def decode_single(buffer: bytes, tag: int, what: str) -> bytes:
     """The contents of the one element, tagged `tag`, that fills `buffer`."""
-    if len(buffer) - 2 == (buffer[1] if len(buffer) > 1 else -1) < 0x80 and buffer[0] == tag:
+    size = len(buffer)
+    if 1 < size < 0x82 and buffer[1] == size - 2 and buffer[0] == tag:
         return buffer[2:]
     found, contents, end = decode_element(buffer)
     if found != tag or end != len(buffer):
@@ -41,9 +42,10 @@ def decode_elements(buffer: bytes, what: str) -> dict[int, bytes]:
     offset, size = 0, len(buffer)
     while offset < size:
         start = offset + 2
-        end = start + buffer[offset + 1] if start <= size else size + 1
-        if end <= size and buffer[offset + 1] < 0x80:
-            tag, contents, offset = buffer[offset], buffer[start:end], end
+        if start <= size and (length := buffer[offset + 1]) < 0x80 and start + length <= size:
+            tag = buffer[offset]
+            offset = start + length
+            contents = buffer[start:offset]
         else:
             tag, contents, offset = decode_element(buffer, offset)
         if tag in elements:

@@ -1,8 +1,9 @@
 """Suites 0 to 2: AES-GCM protection of one APDU (catalogue 2.4 and 2.5, IEC 62056-5-3 clause 5.3)."""
 
 from hmac import compare_digest
-from typing import Final, NamedTuple
+from typing import Final
 
+import msgspec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from metercast.dlms.axdr import encode_length, take_octets
@@ -51,7 +52,14 @@ PLAIN_TAGS: Final[dict[int, int]] = {glo: plain for plain, glo in GLO_TAGS.items
 DED_PLAIN_TAGS: Final[dict[int, int]] = {ded: plain for plain, ded in DED_TAGS.items()}
 
 
-class Unprotected(NamedTuple):
+_CONTROLS: Final = {
+    marks: tuple(bytes((how | marks,)) for how in (BOTH, AUTHENTICATED, ENCRYPTED))
+    for marks in (suite | key_set for suite in SUITES for key_set in (0, BROADCAST))
+}
+"""The security control octets of a suite and key set: both, authenticated, encrypted."""
+
+
+class Unprotected(msgspec.Struct, frozen=True, gc=False):
     security_control: int
     counter: int
     plaintext: bytes
@@ -73,9 +81,7 @@ class Cipher:
             raise EncodeError(f"a key of suite {suite} has {size} octets")
         self._gcm = AESGCM(encryption_key)
         self._marks = suite | (BROADCAST if broadcast else 0)
-        self._both = bytes((BOTH | self._marks,))
-        self._authenticated = bytes((AUTHENTICATED | self._marks,))
-        self._encrypted = bytes((ENCRYPTED | self._marks,))
+        self._both, self._authenticated, self._encrypted = _CONTROLS[self._marks]
         self._both_aad = self._both + authentication_key
         self._authenticated_aad = self._authenticated + authentication_key
 
@@ -123,8 +129,9 @@ class Cipher:
         how = security_control & BOTH
         if security_control != how | self._marks or not how:
             raise SecurityError(f"security control 0x{security_control:02X} is not of {self._name}")
-        nonce = system_title + body[1:5]
-        counter = int.from_bytes(body[1:5], "big")
+        octets = body[1:5]
+        nonce = system_title + octets
+        counter = int.from_bytes(octets, "big")
         if how == ENCRYPTED:
             return Unprotected(security_control, counter, self._gcm.encrypt(nonce, body[5:], None)[:-16])
         if len(body) < HEADER_SIZE + TAG_SIZE:
@@ -163,12 +170,12 @@ def overhead(security_control: int, size: int) -> int:
 
 def encode_glo(cipher: Cipher, security_control: int, system_title: bytes, counter: int, apdu: bytes) -> bytes:
     """The service-specific form of a plain APDU under a global key; EncodeError where it has none."""
-    return _encode(GLO_TAGS, cipher, security_control, system_title, counter, apdu)
+    return encode_specific(GLO_TAGS, cipher, security_control, system_title, counter, apdu)
 
 
 def encode_ded(cipher: Cipher, security_control: int, system_title: bytes, counter: int, apdu: bytes) -> bytes:
     """The service-specific form of a plain APDU under a dedicated key; EncodeError where it has none."""
-    return _encode(DED_TAGS, cipher, security_control, system_title, counter, apdu)
+    return encode_specific(DED_TAGS, cipher, security_control, system_title, counter, apdu)
 
 
 def decode_glo(cipher: Cipher, system_title: bytes, apdu: bytes) -> Unprotected:
@@ -176,17 +183,18 @@ def decode_glo(cipher: Cipher, system_title: bytes, apdu: bytes) -> Unprotected:
 
     SecurityError also where the tag outside is not that of the APDU inside.
     """
-    return _decode(PLAIN_TAGS, cipher, system_title, apdu)
+    return decode_specific(PLAIN_TAGS, cipher, system_title, apdu)
 
 
 def decode_ded(cipher: Cipher, system_title: bytes, apdu: bytes) -> Unprotected:
     """As `decode_glo`, under a dedicated key."""
-    return _decode(DED_PLAIN_TAGS, cipher, system_title, apdu)
+    return decode_specific(DED_PLAIN_TAGS, cipher, system_title, apdu)
 
 
-def _encode(
+def encode_specific(
     tags: dict[int, int], cipher: Cipher, security_control: int, system_title: bytes, counter: int, apdu: bytes
 ) -> bytes:
+    """The service-specific form of a plain APDU; `tags` are GLO_TAGS or DED_TAGS."""
     tag = tags.get(apdu[0])
     if tag is None:
         raise EncodeError(f"an APDU 0x{apdu[0]:02X} has no service-specific ciphered form")
@@ -196,7 +204,8 @@ def _encode(
     return head + body
 
 
-def _decode(tags: dict[int, int], cipher: Cipher, system_title: bytes, apdu: bytes) -> Unprotected:
+def decode_specific(tags: dict[int, int], cipher: Cipher, system_title: bytes, apdu: bytes) -> Unprotected:
+    """Checks and deciphers a service-specific APDU; `tags` are PLAIN_TAGS or DED_PLAIN_TAGS."""
     plain_tag = tags.get(apdu[0]) if apdu else None
     if plain_tag is None:
         raise DecodeError(f"not a service-specific ciphered APDU: {apdu[:4].hex()}")
@@ -211,7 +220,7 @@ def _decode(tags: dict[int, int], cipher: Cipher, system_title: bytes, apdu: byt
         if end != size:
             raise DecodeError(f"{size - end} octets too many behind a ciphered APDU")
     unprotected = cipher.unprotect(body, system_title)
-    inner = unprotected.plaintext[:1]
-    if inner != bytes((plain_tag,)):
-        raise SecurityError(f"inside a ciphered APDU stands 0x{inner.hex()}, not 0x{plain_tag:02x}")
+    plaintext = unprotected.plaintext
+    if not plaintext or plaintext[0] != plain_tag:
+        raise SecurityError(f"inside a ciphered APDU stands 0x{plaintext[:1].hex()}, not 0x{plain_tag:02x}")
     return unprotected

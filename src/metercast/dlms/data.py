@@ -54,11 +54,17 @@ def decode_whole(buffer: bytes) -> Data:
 
 
 def _decode(buffer: bytes, offset: int, depth: int, budget: list[int]) -> tuple[Data, int]:
-    """One value of any type, whose tag is at `offset`."""
+    """One value of any type, whose tag is at `offset`.
+
+    Tags are plain numbers here and below: to name a member of an enum costs more than to read an octet.
+    """
+    kind = buffer[offset]
+    if kind == 9 and buffer[offset + 1] < 0x80 and (end := offset + 2 + buffer[offset + 1]) <= len(buffer):
+        return Data(_OCTET_STRING, buffer[offset + 2 : end]), end
     tag = tag_at(buffer, offset)
-    if tag is Tag.ARRAY or tag is Tag.STRUCTURE:
+    if tag == 1 or tag == 2:
         return _decode_container(tag, buffer, offset + 1, depth + 1, budget)
-    if tag is Tag.COMPACT_ARRAY:
+    if tag == 19:
         value, offset = decode_compact_array(buffer, offset + 1, budget)
         return Data(tag, value), offset
     return decode_scalar(tag, buffer, offset + 1)

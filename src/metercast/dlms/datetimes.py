@@ -4,6 +4,7 @@ import struct
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone, tzinfo
 from enum import Enum
+from functools import lru_cache
 from struct import Struct
 from typing import NamedTuple, Self
 
@@ -191,30 +192,30 @@ class CosemDateTime(NamedTuple):
         if self.deviation != NO_DEVIATION:
             if not -1439 <= self.deviation <= 1439:
                 raise DecodeError(f"a deviation of {self.deviation} minutes")
-            zone = timezone(timedelta(minutes=sign.value * self.deviation))
+            zone = _zone(sign.value * self.deviation)
         elif zone is None:
             raise DecodeError(f"the date-time {self.date} {self.time} has neither deviation nor zone")
-        time = self.time
+        year, month, day, _ = self.date
+        hour, minute, second, hundredths = self.time
+        if second == ANY:
+            second = 0
+        microsecond = 0 if hundredths == ANY else hundredths * 10_000
+        fold = 1 if self.daylight_saving is False else 0
         try:
-            return datetime(
-                self.date.year,
-                self.date.month,
-                self.date.day,
-                time.hour,
-                time.minute,
-                0 if time.second == ANY else time.second,
-                0 if time.hundredths == ANY else time.hundredths * 10_000,
-                tzinfo=zone,
-                fold=1 if self.daylight_saving is False else 0,
-            )
+            return datetime(year, month, day, hour, minute, second, microsecond, zone, fold=fold)
         except ValueError:
-            raise DecodeError(f"not an instant: {self.date} {time}") from None
+            raise DecodeError(f"not an instant: {self.date} {self.time}") from None
 
     def __str__(self) -> str:
         text = f"{self.date} {self.time}"
         if self.deviation != NO_DEVIATION:
             text += f" deviation {self.deviation}"
         return text if self.status == NO_STATUS else f"{text} status {self.status:02X}"
+
+
+@lru_cache(maxsize=64)
+def _zone(minutes: int) -> timezone:
+    return timezone(timedelta(minutes=minutes))
 
 
 def _unpack(layout: Struct, octets: bytes, what: str) -> tuple[int, ...]:

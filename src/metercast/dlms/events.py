@@ -3,20 +3,32 @@
 import msgspec
 
 from metercast.dlms.data import Data
+from metercast.dlms.notification import Notification
 from metercast.dlms.results import ActionResultCode, DataAccessResult
 from metercast.dlms.service_error import ConfirmedServiceError, ExceptionResponse
 
 
 class Send(msgspec.Struct, frozen=True):
-    """Not done yet: this APDU must follow."""
+    """Not done yet: this APDU must follow, and then, without waiting for an answer, `more` where there are any."""
 
     apdu: bytes
+    more: tuple[bytes, ...] = ()
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """Not done yet: one of several general blocks came; the server goes on by itself."""
 
 
 class Ignored(msgspec.Struct, frozen=True):
     """An APDU that answers nothing that was asked; the wait goes on."""
 
     reason: str
+
+
+class Notified(msgspec.Struct, frozen=True):
+    """The server told something by itself, protected as the association demands; the wait goes on."""
+
+    notification: Notification
 
 
 class Associated(msgspec.Struct, frozen=True):
@@ -86,7 +98,9 @@ class Released(msgspec.Struct, frozen=True):
 
 Event = (
     Send
+    | Waiting
     | Ignored
+    | Notified
     | Associated
     | Rejected
     | GetResult

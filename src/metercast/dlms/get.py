@@ -1,6 +1,7 @@
 """GET: requests and responses of every form (catalogue 1.16)."""
 
 import struct
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -16,9 +17,9 @@ from metercast.dlms.blocks import (
     encode_block_head,
 )
 from metercast.dlms.cosem import CosemAttribute, Selection, decode_attribute, decode_selection, encode_selection
-from metercast.dlms.data import Data, decode_data, encode_data
+from metercast.dlms.data import Data, decode_data, decode_whole, encode_data
 from metercast.dlms.errors import DecodeError
-from metercast.dlms.results import DataAccessResult
+from metercast.dlms.results import DATA_ACCESS_RESULTS, DataAccessResult
 
 GET_REQUEST: Final = 0xC0
 GET_RESPONSE: Final = 0xC4
@@ -115,6 +116,17 @@ def _decode_request(apdu: bytes) -> GetRequest:
     return request
 
 
+# Octets of an answer that is worth remembering: tables, not numbers, and not what fills a PDU.
+_SHORT: Final = 24
+_LONG: Final = 512
+
+
+@lru_cache(maxsize=256)
+def _decode_shared(octets: bytes) -> Data:
+    """Decoded once where many meters give the same, as they do with a fleet's calendar. Nobody changes a Data."""
+    return decode_whole(octets)
+
+
 def decode_get_response(apdu: bytes) -> GetResponse:
     try:
         return _decode_response(apdu)
@@ -128,6 +140,8 @@ def _decode_response(apdu: bytes) -> GetResponse:
     form, invoke = apdu[1], apdu[2]
     response: GetResponse
     if form == 1:
+        if _SHORT < len(apdu) <= _LONG and apdu[3] == 0:
+            return GetResponseNormal(invoke, _decode_shared(apdu[4:]))
         result, offset = decode_get_data_result(apdu, 3)
         response = GetResponseNormal(invoke, result)
     elif form == 2:
@@ -137,7 +151,7 @@ def _decode_response(apdu: bytes) -> GetResponse:
         if choice == 0:
             raw, offset = take_octets(apdu, offset + 1)
         elif choice == 1:
-            raw, offset = DataAccessResult(apdu[offset + 1]), offset + 2
+            raw, offset = DATA_ACCESS_RESULTS[apdu[offset + 1]], offset + 2
         else:
             raise DecodeError(f"0x{choice:02X} is neither raw-data nor a result")
         response = GetResponseBlock(invoke, last, block, raw)
@@ -159,7 +173,7 @@ def decode_get_data_result(buffer: bytes, offset: int) -> tuple[Data | DataAcces
     if choice == 0:
         return decode_data(buffer, offset + 1)
     if choice == 1:
-        return DataAccessResult(buffer[offset + 1]), offset + 2
+        return DATA_ACCESS_RESULTS[buffer[offset + 1]], offset + 2
     raise DecodeError(f"0x{choice:02X} at {offset} is neither data nor a result")
 
 

@@ -69,6 +69,10 @@ class HdlcLink:
     def take_outgoing(self) -> bytes:
         return self._channel.outgoing() if self._channel is not None and self.is_open else b""
 
+    def listen(self) -> bytes:
+        channel = self._channel
+        return channel.poll() if channel is not None and self.is_open and channel.has_turn else b""
+
     def poll(self) -> bytes:
         """After a silence: the question again, or a request for what was lost. Nothing is executed twice by it."""
         if self._state is _State.CONNECTING:

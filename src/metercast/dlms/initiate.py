@@ -1,6 +1,7 @@
 """InitiateRequest and InitiateResponse: the xDLMS context inside AARQ and AARE (catalogue 2.2)."""
 
 import struct
+from functools import lru_cache
 
 import msgspec
 
@@ -82,7 +83,9 @@ def _decode_request(apdu: bytes) -> InitiateRequest:
     )
 
 
+@lru_cache(maxsize=64)
 def decode_initiate_response(apdu: bytes) -> InitiateResponse:
+    """All meters of one firmware send the same: it is decoded once."""
     try:
         return _decode_response(apdu)
     except IndexError:

@@ -30,6 +30,10 @@ class Link(Protocol):
         """What the link itself wants to send after `receive`: acknowledgements, the next frame."""
         ...
 
+    def listen(self) -> bytes:
+        """More is to come without a further question: what lets the other side go on; empty where it needs nothing."""
+        ...
+
     def unblock(self) -> list[bytes]:
         """After a silence, before `poll`: APDUs behind the beginning of a frame that does not come."""
         ...
@@ -79,6 +83,9 @@ class WrapperLink:
         return apdus
 
     def take_outgoing(self) -> bytes:
+        return b""
+
+    def listen(self) -> bytes:
         return b""
 
     def unblock(self) -> list[bytes]:

@@ -9,10 +9,9 @@ from metercast.dlms.ciphering import (
     MAX_COUNTER,
     PLAIN_TAGS,
     Cipher,
-    decode_ded,
-    decode_glo,
-    encode_ded,
-    encode_glo,
+    Unprotected,
+    decode_specific,
+    encode_specific,
     overhead,
 )
 from metercast.dlms.errors import CountersExhausted, LocalProtocolError, SecurityError, UnexpectedAnswer
@@ -100,10 +99,10 @@ class Protector:
         counter, tag, dedicated = self.next_counter(), apdu[0], self._dedicated
         if dedicated is None or tag == INITIATE_REQUEST:
             if tag == INITIATE_REQUEST or (tag in GLO_TAGS and not self.general):
-                return encode_glo(self.cipher, control, self._title, counter, apdu)
+                return encode_specific(GLO_TAGS, self.cipher, control, self._title, counter, apdu)
             return encode_general(GENERAL_GLO, self.cipher, control, self._title, counter, apdu)
         if tag in DED_TAGS and not self.general:
-            return encode_ded(dedicated, control, self._title, counter, apdu)
+            return encode_specific(DED_TAGS, dedicated, control, self._title, counter, apdu)
         return encode_general(GENERAL_DED, dedicated, control, self._title, counter, apdu)
 
     def unprotect(self, apdu: bytes) -> bytes:
@@ -114,35 +113,31 @@ class Protector:
         forged tag, a counter that does not rise.
         """
         tag = apdu[0]
-        if tag in PLAIN_TAGS:
-            opened = decode_glo(*self._reader(self._cipher, tag), apdu)
-        elif tag not in CIPHERED_TAGS:
+        if tag not in CIPHERED_TAGS:
             if self.control and tag not in _EVER_PLAIN:
                 raise SecurityError(f"an unprotected APDU 0x{tag:02X} where protection is demanded")
             return apdu
-        elif tag == GENERAL_GLO:
-            opened = decode_general(*self._reader(self._cipher, tag), apdu)
-        elif tag == GENERAL_DED:
-            opened = decode_general(*self._reader(self._dedicated, tag), apdu)
-        else:
-            opened = decode_ded(*self._reader(self._dedicated, tag), apdu)
-        control, counter, plaintext = opened
-        if control & self.control != self.control:
-            raise SecurityError(f"security control 0x{control:02X} where 0x{self.control:02X} is demanded")
-        if tag == GENERAL_DED or tag in DED_PLAIN_TAGS:
-            self._last_received_dedicated = _risen(counter, self._last_received_dedicated)
-        else:
-            if self._dedicated is not None and plaintext[0] not in _EVER_GLOBAL:
-                raise SecurityError(f"an APDU 0x{tag:02X} under the global key where the dedicated key is in use")
-            self.last_received = _risen(counter, self.last_received)
-        return plaintext
-
-    def _reader(self, cipher: Cipher | None, tag: int) -> tuple[Cipher, bytes]:
+        is_dedicated = tag in DED_PLAIN_TAGS or tag == GENERAL_DED
+        cipher, title = self._dedicated if is_dedicated else self._cipher, self.peer_title
         if cipher is None:
             raise UnexpectedAnswer(f"a ciphered APDU 0x{tag:02X}, and there are no keys")
-        if self.peer_title is None:
+        if title is None:
             raise SecurityError("a ciphered APDU of a sender whose system title is not known")
-        return cipher, self.peer_title
+        opened: Unprotected
+        if tag in (GENERAL_GLO, GENERAL_DED):
+            opened = decode_general(cipher, title, apdu)
+        else:
+            opened = decode_specific(DED_PLAIN_TAGS if is_dedicated else PLAIN_TAGS, cipher, title, apdu)
+        if opened.security_control & self.control != self.control:
+            control = f"0x{opened.security_control:02X} where 0x{self.control:02X}"
+            raise SecurityError(f"security control {control} is demanded")
+        if is_dedicated:
+            self._last_received_dedicated = _risen(opened.counter, self._last_received_dedicated)
+        else:
+            if self._dedicated is not None and opened.plaintext[0] not in _EVER_GLOBAL:
+                raise SecurityError(f"an APDU 0x{tag:02X} under the global key where the dedicated key is in use")
+            self.last_received = _risen(opened.counter, self.last_received)
+        return opened.plaintext
 
 
 def _risen(counter: int, last: int) -> int:

@@ -19,7 +19,7 @@ from metercast.dlms.blocks import (
 from metercast.dlms.cosem import CosemAttribute, Selection, decode_attribute, decode_selection, encode_selection
 from metercast.dlms.data import Data, decode_data, encode_data
 from metercast.dlms.errors import DecodeError
-from metercast.dlms.results import DataAccessResult
+from metercast.dlms.results import DATA_ACCESS_RESULTS, DataAccessResult
 
 SET_REQUEST: Final = 0xC1
 SET_RESPONSE: Final = 0xC5
@@ -177,12 +177,12 @@ def _decode_response(apdu: bytes) -> SetResponse:
     form, invoke = apdu[1], apdu[2]
     response: SetResponse
     if form == 1:
-        response, offset = SetResponseNormal(invoke, DataAccessResult(apdu[3])), 4
+        response, offset = SetResponseNormal(invoke, DATA_ACCESS_RESULTS[apdu[3]]), 4
     elif form == 2:
         response, offset = SetResponseBlock(invoke, NUMBER.unpack_from(apdu, 3)[0]), 7
     elif form == 3:
         block = NUMBER.unpack_from(apdu, 4)[0]
-        response, offset = SetResponseLastBlock(invoke, DataAccessResult(apdu[3]), block), 8
+        response, offset = SetResponseLastBlock(invoke, DATA_ACCESS_RESULTS[apdu[3]], block), 8
     elif form == 4:
         results, offset = _decode_results(apdu, 3)
         response = SetResponseLastBlockList(invoke, results, NUMBER.unpack_from(apdu, offset)[0])
@@ -223,4 +223,4 @@ def decode_whole_values(octets: bytes) -> list[Data]:
 
 def _decode_results(apdu: bytes, offset: int) -> tuple[list[DataAccessResult], int]:
     codes, offset = take_octets(apdu, offset)
-    return [DataAccessResult(code) for code in codes], offset
+    return [DATA_ACCESS_RESULTS[code] for code in codes], offset

@@ -9,6 +9,7 @@ from metercast.dlms.ciphering import AUTHENTICATED, BOTH, ENCRYPTED, KEY_SIZES, 
 from metercast.dlms.conformance import CLIENT_DEFAULT, Conformance
 from metercast.dlms.elliptic import PrivateKey, PublicKey
 from metercast.dlms.errors import LocalProtocolError
+from metercast.dlms.general_block import MAX_WINDOW
 from metercast.dlms.hls import MAX_BLOCK_SECRET
 
 DEFAULT_RESPONSE_LIMIT = 4 * 1024 * 1024
@@ -31,19 +32,22 @@ class Authentication(StrEnum):
     @property
     def is_hls(self) -> bool:
         """Both sides prove what they know with challenges, in four passes."""
-        return self not in (Authentication.NONE, Authentication.LLS)
+        return self not in _WITHOUT_CHALLENGE
 
     @property
     def needs_password(self) -> bool:
         """A password, or the secret that both sides share."""
-        return self not in (Authentication.NONE, Authentication.HLS_GMAC, Authentication.HLS_ECDSA)
+        return self not in _WITHOUT_PASSWORD
 
     @property
     def proves_titles(self) -> bool:
         """The system titles of both sides are part of the proof."""
-        return self in (Authentication.HLS_GMAC, Authentication.HLS_SHA256, Authentication.HLS_ECDSA)
+        return self in _PROVING_TITLES
 
 
+_WITHOUT_CHALLENGE = frozenset({Authentication.NONE, Authentication.LLS})
+_WITHOUT_PASSWORD = frozenset({Authentication.NONE, Authentication.HLS_GMAC, Authentication.HLS_ECDSA})
+_PROVING_TITLES = frozenset({Authentication.HLS_GMAC, Authentication.HLS_SHA256, Authentication.HLS_ECDSA})
 _MECHANISMS = {
     Authentication.NONE: Mechanism.NONE,
     Authentication.LLS: Mechanism.LLS,
@@ -86,7 +90,7 @@ class AssociationSettings(msgspec.Struct, frozen=True, kw_only=True):
     """One association of one client with one server; its secrets are never printed.
 
     `server_system_title` is expected where given, and used where the AARE names none. `response_limit` bounds, in
-    octets, what the blocks of one answer may add up to.
+    octets, what the blocks of one answer may add up to; `block_window` is how many general blocks are taken at once.
 
     `encryption_key` is of the broadcast key set where `broadcast` is set. With `dedicated` the association gets a key
     of its own, which the client makes up. `general_protection` prefers general-glo- and general-ded-ciphering to the
@@ -110,6 +114,7 @@ class AssociationSettings(msgspec.Struct, frozen=True, kw_only=True):
     signing_key: PrivateKey | None = None
     server_public_key: PublicKey | None = None
     max_receive_pdu_size: int = 0xFFFF
+    block_window: int = 8
     conformance: int = CLIENT_DEFAULT.value
     response_limit: int = DEFAULT_RESPONSE_LIMIT
 
@@ -149,9 +154,10 @@ class AssociationSettings(msgspec.Struct, frozen=True, kw_only=True):
             raise LocalProtocolError(f"client SAP {self.client_sap} or server SAP {self.server_sap}")
         if self.max_receive_pdu_size != 0 and not 12 <= self.max_receive_pdu_size <= 0xFFFF:
             raise LocalProtocolError(f"maximum receive PDU size {self.max_receive_pdu_size}")
-        for name, title in (("client", self.client_system_title), ("server", self.server_system_title)):
-            if title is not None and len(title) != TITLE_SIZE:
-                raise LocalProtocolError(f"the {name}'s system title has {len(title)} octets, not {TITLE_SIZE}")
+        if not 1 <= self.block_window <= MAX_WINDOW:
+            raise LocalProtocolError(f"a window of {self.block_window} general blocks is not 1 to {MAX_WINDOW}")
+        _check_title("client", self.client_system_title)
+        _check_title("server", self.server_system_title)
         if self.needs_client_title and self.client_system_title is None:
             raise LocalProtocolError("ciphering, hls-gmac, hls-sha256 and hls-ecdsa need the client's system title")
         self._check_authentication()
@@ -177,13 +183,19 @@ class AssociationSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     def _check_keys(self) -> None:
         if self.needs_keys:
+            size = self.key_size
             for name, key in (("encryption", self.encryption_key), ("authentication", self.authentication_key)):
-                if key is None or len(key) != self.key_size:
+                if key is None or len(key) != size:
                     what = f"the {name} key of suite {self.security_suite}"
-                    raise LocalProtocolError(f"{what} is missing or has not {self.key_size} octets")
+                    raise LocalProtocolError(f"{what} is missing or has not {size} octets")
         if self.dedicated and not self.protection.security_control & ENCRYPTED:
             raise LocalProtocolError("a dedicated key is sent to the server, and so needs encryption")
         if self.dedicated and self.broadcast:
             raise LocalProtocolError("a dedicated key is for one server, not of the broadcast key set")
         if self.general_protection and self.protection is Protection.NONE:
             raise LocalProtocolError("general protection needs protection")
+
+
+def _check_title(name: str, title: bytes | None) -> None:
+    if title is not None and len(title) != TITLE_SIZE:
+        raise LocalProtocolError(f"the {name}'s system title has {len(title)} octets, not {TITLE_SIZE}")

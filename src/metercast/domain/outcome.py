@@ -45,6 +45,7 @@ class Outcome(msgspec.Struct, frozen=True):
     progress: Any = None
     delay_seconds: float = 0.0
     may_be_left: bool = False
+    final: bool = False  # it is not tried again, whatever its word says
 
     @classmethod
     def done(cls, result: Any = None) -> Self:
@@ -65,8 +66,14 @@ class Outcome(msgspec.Struct, frozen=True):
         return cls(OutcomeKind.SUCCEEDED, Phase.CHANGING, How.SCHEDULED, result=result)
 
     @classmethod
-    def failed(cls, error: ErrorWord, detail: str, phase: Phase, result: Any = None) -> Self:
-        return cls(OutcomeKind.FAILED, phase, error=error, detail=detail, result=result)
+    def failed(cls, error: ErrorWord, detail: str, phase: Phase, result: Any = None, progress: Any = None) -> Self:
+        """`progress` is what the session after this one need not do again."""
+        return cls(OutcomeKind.FAILED, phase, error=error, detail=detail, result=result, progress=progress)
+
+    @classmethod
+    def gave_up(cls, error: ErrorWord, detail: str, phase: Phase, result: Any = None) -> Self:
+        """A failure that is decided: what was worth another try had it, and all else is done."""
+        return cls(OutcomeKind.FAILED, phase, error=error, detail=detail, result=result, final=True)
 
     @classmethod
     def checkpoint(cls, progress: Any, *, delay_seconds: float = 0.0, may_be_left: bool = False) -> Self:

@@ -96,7 +96,7 @@ def decide(
     ambiguous = error.error_class is ErrorClass.AMBIGUOUS and outcome.phase is Phase.CHANGING
     verify_first = (verifying or ambiguous) and resend is not Resend.SAFE
 
-    if error.error_class is ErrorClass.PERMANENT:
+    if error.error_class is ErrorClass.PERMANENT or outcome.final:
         # This session sent no change and did not find out what the earlier one did.
         unseen = verifying and outcome.phase is not Phase.CHANGING and error not in FOUND_BY_READING
         return Decision(DeviceEvent.FAIL, ErrorWord.OUTCOME_UNKNOWN if unseen else error, used)

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 import msgspec
 
 from metercast.commands.contract import CommandType
+from metercast.domain.command import CommandTraits
 from metercast.domain.meter import Meter
 from metercast.domain.outcome import Outcome
 
@@ -24,9 +25,18 @@ class Command(msgspec.Struct, frozen=True):
     type: CommandType
     parameters: Any
 
+    @property
+    def traits(self) -> CommandTraits:
+        return self.type.traits_for(self.parameters)
+
 
 class Checkpoint(Protocol):
     """What the engine holds for one session of one device command."""
+
+    @property
+    def task_id(self) -> str:
+        """The task that the command belongs to."""
+        ...
 
     @property
     def verify_first(self) -> bool:
@@ -42,6 +52,13 @@ class Checkpoint(Protocol):
     def should_yield(self) -> bool:
         """A long command should end this session with a checkpoint: another one waits for the meter, the task may not
         go on, or the session has taken its time."""
+        ...
+
+    async def settle(self, progress: Any) -> None:
+        """Keeps `progress` durably, for the session that follows; raises GiveBack where the lease is lost.
+
+        What the command did so far is known: `verify_first` is about nothing that it did before.
+        """
         ...
 
     def may_send(self) -> None:

@@ -1,12 +1,14 @@
 """One association over one transport: APDUs go out, events come back, and what goes wrong is a failed step."""
 
 import asyncio
+from collections.abc import Callable
 
 from metercast.commands.contract import StepFailed
 from metercast.dlms.association import ClientAssociation, State
 from metercast.dlms.errors import DlmsError
-from metercast.dlms.events import Associated, Event, Ignored, Rejected, Send, ServiceError
+from metercast.dlms.events import Associated, Event, Ignored, Notified, Rejected, Send, ServiceError, Waiting
 from metercast.dlms.link import Link
+from metercast.dlms.notification import Notification
 from metercast.dlms.service_error import ExceptionResponse
 from metercast.domain.words import ErrorWord
 from metercast.driver.contract import Checkpoint
@@ -19,7 +21,8 @@ from metercast.driver.watch import Watch
 from metercast.driver.words import exception_word, rejection_text, rejection_word, service_error_word
 
 MAX_IGNORED = 100
-_NOT_THE_END = (Send, Ignored, ExceptionResponse, ServiceError)
+_ASK_AGAIN_AFTER = 0.3  # of the limit for a silence: three times, before the session ends
+_NOT_THE_END = (Send, Waiting, Ignored, Notified, ExceptionResponse, ServiceError)
 
 
 class ServiceRefused(StepFailed):
@@ -35,10 +38,14 @@ class ExceptionAnswer(ServiceRefused):
 
 
 class Conversation:
-    """Every method raises StepFailed; what the checkpoint raises comes through."""
+    """Every method raises StepFailed; what the checkpoint raises comes through.
+
+    `notified` is told what the meter sends by itself between its answers.
+    """
 
     __slots__ = (
-        "_association", "_checkpoint", "_inbox", "_link", "_loop", "_pace", "_supply", "_transport", "_watch",
+        "_association", "_checkpoint", "_inbox", "_link", "_loop", "_notified", "_pace", "_supply", "_transport",
+        "_watch", "asks_for_release",
     )  # fmt: skip
 
     def __init__(
@@ -50,6 +57,7 @@ class Conversation:
         checkpoint: Checkpoint,
         supply: CounterSupply | None,
         pace: Pace | None = None,
+        notified: Callable[[Notification], None] = lambda notification: None,
     ) -> None:
         self._transport = transport
         self._link = link
@@ -58,8 +66,10 @@ class Conversation:
         self._checkpoint = checkpoint
         self._supply = supply
         self._pace = pace
+        self._notified = notified
         self._loop = asyncio.get_running_loop()
         self._inbox: list[bytes] = []
+        self.asks_for_release = True
 
     @property
     def association(self) -> ClientAssociation:
@@ -91,7 +101,8 @@ class Conversation:
             raise failure_of(error, LINK) from error
 
     def send(self, apdu: bytes) -> None:
-        self._write(self._link.send(apdu))
+        if octets := self._link.send(apdu):
+            self._write(octets)
 
     async def answer(self, what: Step) -> Event:
         """The event that ends the service that was sent. Blocks are asked for, stray APDUs are passed over."""
@@ -103,9 +114,16 @@ class Conversation:
                     return event
                 if isinstance(event, Send):
                     self.send(event.apdu)
+                    for apdu in event.more:
+                        self.send(apdu)
                     if self.needs_counters:
                         await self.prepare()
-                elif isinstance(event, Ignored):
+                elif isinstance(event, Waiting):
+                    self._listen()
+                elif isinstance(event, (Ignored, Notified)):
+                    if isinstance(event, Notified):
+                        self._notified(event.notification)
+                    self._listen()
                     ignored += 1
                     if ignored > MAX_IGNORED:
                         raise StepFailed(ErrorWord.INVALID_RESPONSE, f"{what}: {ignored} answers to nothing")
@@ -129,14 +147,15 @@ class Conversation:
     async def release(self) -> None:
         """RLRQ where the association is open, the link's end, then close: best effort, in short time, without error.
 
-        What answers the RLRQ is waited for and not looked at: it can change nothing any more.
+        No RLRQ where the meter knows none (`asks_for_release`). What answers it is waited for and not looked at: it
+        can change nothing any more.
         """
         if not self.is_associated and self._link.is_closed:
             self._transport.abort()
             return
         try:
             self._watch.attach_release()
-            if self.is_associated:
+            if self.is_associated and self.asks_for_release:
                 self.send(self._association.release())
                 await self._receive()
             await self._close_link()
@@ -161,12 +180,13 @@ class Conversation:
         return inbox.pop(0)
 
     async def _read(self) -> None:
-        """What comes next, or after a silence the link's own question for it."""
+        """What comes next, or after a silence the question for it: the link's own, or that for lost blocks."""
         pace, link = self._pace, self._link
-        if pace is None:
+        if pace is None and not self._association.awaits_blocks:
             data = await self._transport.read()
         else:
-            timer = self._loop.call_later(pace.poll_after, self._transport.nudge)
+            silence = self._watch.patience * _ASK_AGAIN_AFTER if pace is None else pace.poll_after
+            timer = self._loop.call_later(silence, self._transport.nudge)
             try:
                 data = await self._transport.read()
             finally:
@@ -178,8 +198,15 @@ class Conversation:
         else:
             self._inbox.extend(link.unblock())
             outgoing = link.take_outgoing() or link.poll()
+            if pace is None:
+                outgoing += b"".join(map(link.send, self._association.again()))
         if outgoing:
             self._write(outgoing)
+
+    def _listen(self) -> None:
+        """The meter has more to say: lets it, where the link's turn is ours."""
+        if not self._inbox and (octets := self._link.listen()):
+            self._write(octets)
 
     def _write(self, octets: bytes) -> None:
         """The only way to the meter. Without the lease nothing goes out: no repetition, no end of the link."""

@@ -13,11 +13,12 @@ from metercast.domain.words import ErrorWord
 from metercast.driver.contract import Checkpoint, Command, GiveBack
 from metercast.driver.conversation import ExceptionAnswer
 from metercast.driver.counters import InvocationCounters
-from metercast.driver.credentials import management_settings
 from metercast.driver.identity import check_identity
 from metercast.driver.images import ImageShelf
+from metercast.driver.memory import MeterMemory
 from metercast.driver.resync import resynchronise
 from metercast.driver.session import DlmsSession
+from metercast.driver.session_secrets import Keeper
 from metercast.driver.timeouts import Timeouts
 from metercast.driver.transport import Connector
 from metercast.driver.watch import Watchdog
@@ -41,9 +42,9 @@ def _now() -> datetime:
 class DlmsDriver:
     """Implements driver.contract.Driver over the transports of `connector`.
 
-    `profiles` are those that meters' records may name. `challenge` gives the client's HLS challenge (8 to 64 octets)
-    and `clock` the wall clock in UTC; both are injected in tests. `require_identity` False switches off the demand
-    that a relay command's meter names its identity.
+    `profiles` are those that meters' records may name. `keeper` stores new secrets; without one none is replaced.
+    `challenge` gives the client's HLS challenge (8 to 64 octets) and `clock` the wall clock in UTC; both are injected
+    in tests. `require_identity` False switches off the demand that a relay command's meter names its identity.
     """
 
     def __init__(
@@ -55,6 +56,8 @@ class DlmsDriver:
         require_identity: bool = True,
         profiles: Profiles = BUILT_IN,
         images: ImageShelf | None = None,
+        keeper: Keeper | None = None,
+        memory: MeterMemory | None = None,
         challenge: Callable[[], bytes] = _challenge,
         clock: Callable[[], datetime] = _now,
     ) -> None:
@@ -64,8 +67,11 @@ class DlmsDriver:
         self._require_identity = require_identity
         self._profiles = profiles
         self._images = images
+        self._keeper = keeper
+        self._memory = memory or MeterMemory()
         self._challenge = challenge
         self._clock = clock
+        self.notified = 0
 
     async def execute(self, command: Command, meter: Meter, checkpoint: Checkpoint) -> Outcome:
         try:
@@ -83,6 +89,8 @@ class DlmsDriver:
             self._challenge,
             self._clock,
             profile,
+            self._memory,
+            self._keeper,
             self._images,
         )
         try:
@@ -93,6 +101,7 @@ class DlmsDriver:
         except Exception as error:  # a defect of ours must not end more than this session
             outcome = _defect(session, error)
         finally:
+            self.notified += session.notified
             await session.end()
         if _log.isEnabledFor(logging.DEBUG):
             said = outcome.error or outcome.how or outcome.kind
@@ -126,19 +135,19 @@ class DlmsDriver:
 
     async def _attempt(self, session: DlmsSession, command: Command) -> Outcome:
         record = session.meter.record
-        if self._require_identity and command.type.traits.needs_identity and not record.identity.given:
+        if self._require_identity and command.traits.needs_identity and not record.identity.given:
             detail = f"{command.type.name} needs the meter's identity in its record"
             raise StepFailed(ErrorWord.IDENTITY_REQUIRED, detail)
-        await session.connect(management_settings(session.meter))
-        await session.associate()
+        await session.keys.associate()
         await check_identity(session)
+        await session.keys.adopt()
         outcome = await command.type.perform(session, command.parameters)
         await session.release()
         return outcome
 
 
 def _failed(session: DlmsSession, failure: StepFailed) -> Outcome:
-    return Outcome.failed(failure.error, failure.detail[:MAX_DETAIL], session.phase, failure.result)
+    return Outcome.failed(failure.error, failure.detail[:MAX_DETAIL], session.phase, failure.result, failure.progress)
 
 
 def _gave_back(session: DlmsSession, reason: GiveBack) -> Outcome:

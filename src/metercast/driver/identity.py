@@ -1,31 +1,35 @@
 """Whether the meter is the one that its record names: after association, before anything is changed."""
 
+from typing import TYPE_CHECKING
+
 from metercast.commands.contract import StepFailed
 from metercast.dlms.cosem import CosemAttribute
 from metercast.dlms.data import Data, Tag
 from metercast.dlms.errors import DecodeError
-from metercast.dlms.logical_name import LogicalName
 from metercast.domain.words import ErrorWord
-from metercast.driver.session import DlmsSession
 
-SERVER_SYSTEM_TITLE = CosemAttribute(64, LogicalName.parse("0.0.43.0.0.255"), 5)
-LOGICAL_DEVICE_NAME = CosemAttribute(1, LogicalName.parse("0.0.42.0.0.255"), 2)
+if TYPE_CHECKING:
+    from metercast.driver.session import DlmsSession
 
 
-async def check_identity(session: DlmsSession) -> None:
+async def check_identity(session: "DlmsSession") -> None:
     """StepFailed(IdentityMismatch) where what the record names is not what the meter tells."""
-    identity = session.meter.record.identity
+    identity, objects = session.meter.record.identity, session.profile.objects
     if identity.server_system_title is not None:
         title = session.proved_system_title
         if title is None:
-            title = _octets(await session.get(SERVER_SYSTEM_TITLE), SERVER_SYSTEM_TITLE)
+            title = await _read(session, CosemAttribute(64, objects.security_setup, 5))
         expected = identity.server_system_title.upper()
         if title.hex().upper() != expected:
             raise _mismatch("server system title", title.hex().upper(), expected)
     if identity.logical_device_name is not None:
-        name = _octets(await session.get(LOGICAL_DEVICE_NAME), LOGICAL_DEVICE_NAME)
+        name = await _read(session, CosemAttribute(1, objects.logical_device_name, 2))
         if name.rstrip(b"\0 ") != identity.logical_device_name.encode().rstrip(b" "):
             raise _mismatch("logical device name", _text(name), repr(identity.logical_device_name))
+
+
+async def _read(session: "DlmsSession", attribute: CosemAttribute) -> bytes:
+    return _octets(await session.get(attribute), attribute)
 
 
 def _octets(data: Data, attribute: CosemAttribute) -> bytes:

@@ -8,6 +8,7 @@ from metercast.dlms.hdlc_parameters import HdlcParameters
 from metercast.dlms.link import Link, WrapperLink
 from metercast.dlms.settings import AssociationSettings
 from metercast.domain.meter import Connection, Framing, Hdlc
+from metercast.profiles.model import Delays
 
 
 class Pace(NamedTuple):
@@ -17,11 +18,12 @@ class Pace(NamedTuple):
     delay: float
 
 
-def link_to(connection: Connection, settings: AssociationSettings) -> tuple[Link, Pace | None]:
+def link_to(connection: Connection, settings: AssociationSettings, delays: Delays) -> tuple[Link, Pace | None]:
     """Raises EncodeError where an address does not fit."""
     if connection.framing is Framing.WRAPPER:
         return WrapperLink(settings.client_sap, settings.server_sap), None
     hdlc = connection.hdlc or Hdlc()
     server = HdlcAddress(settings.server_sap, hdlc.physical_device, hdlc.address_size)
     parameters = HdlcParameters(hdlc.transmit_size, hdlc.receive_size, hdlc.transmit_window, hdlc.receive_window)
-    return HdlcLink(settings.client_sap, server, parameters), Pace(hdlc.poll_after_seconds, hdlc.frame_delay_seconds)
+    pace = Pace(hdlc.poll_after_seconds, max(hdlc.frame_delay_seconds, delays.between_frames))
+    return HdlcLink(settings.client_sap, server, parameters), pace

@@ -3,13 +3,11 @@
 from metercast.commands.contract import StepFailed
 from metercast.dlms.cosem import CosemAttribute
 from metercast.dlms.errors import DecodeError
-from metercast.dlms.logical_name import LogicalName
 from metercast.domain.words import ErrorWord
 from metercast.driver.conversation import ExceptionAnswer
-from metercast.driver.credentials import public_settings
+from metercast.driver.credentials import counter_settings
 from metercast.driver.session import DlmsSession
 
-INVOCATION_COUNTER = CosemAttribute(1, LogicalName.parse("0.0.43.1.0.255"), 2)
 MAX_VALUE = 0xFFFFFFFF
 
 
@@ -30,14 +28,23 @@ async def resynchronise(session: DlmsSession, failure: StepFailed) -> bool:
 
 
 async def _read_counter(session: DlmsSession) -> int:
-    data = await session.read_as_public(public_settings(session.meter), INVOCATION_COUNTER)
+    counter = _counter_of(session)
+    data = await session.read_as_public(counter_settings(session.meter, session.profile), counter)
     try:
         value = data.number()
     except DecodeError as error:
-        raise StepFailed(ErrorWord.INVALID_RESPONSE, f"GET {INVOCATION_COUNTER}: {error}") from error
+        raise StepFailed(ErrorWord.INVALID_RESPONSE, f"GET {counter}: {error}") from error
     if not 0 <= value <= MAX_VALUE:
-        raise StepFailed(ErrorWord.INVALID_RESPONSE, f"GET {INVOCATION_COUNTER}: {value} is no counter")
+        raise StepFailed(ErrorWord.INVALID_RESPONSE, f"GET {counter}: {value} is no counter")
     return value
+
+
+def _counter_of(session: DlmsSession) -> CosemAttribute:
+    """The object that tells the counter of the client that we are (catalogue 2.7)."""
+    record, profile = session.meter.record, session.profile
+    name = record.management_name
+    sap = record.management.client_sap or profile.client_sap(name)
+    return CosemAttribute(1, profile.invocation_counter(name, sap), 2)
 
 
 def _told(failure: StepFailed) -> int | None:

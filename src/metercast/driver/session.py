@@ -1,8 +1,12 @@
 """One session with one meter, as commands see it: what they read and change, and how far it came."""
 
+import logging
+import os
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
+
+import msgspec
 
 from metercast.commands.contract import MeterRefused, SelectionUnavailable, StepFailed
 from metercast.dlms.association import ClientAssociation
@@ -10,11 +14,13 @@ from metercast.dlms.cosem import CosemAttribute, CosemMethod, Selection
 from metercast.dlms.data import Data
 from metercast.dlms.errors import DlmsError
 from metercast.dlms.events import ActionResult, Associated, GetListResult, GetResult, SetResult
+from metercast.dlms.hls import MAX_CHALLENGE
+from metercast.dlms.notification import EventNotification, Notification
 from metercast.dlms.protection import NO_COUNTERS
 from metercast.dlms.results import ActionResultCode
-from metercast.dlms.settings import AssociationSettings
+from metercast.dlms.settings import AssociationSettings, Authentication
 from metercast.domain.firmware import FirmwareImage, Transferred
-from metercast.domain.meter import Meter
+from metercast.domain.meter import Meter, Secrets
 from metercast.domain.outcome import Phase
 from metercast.domain.words import ErrorWord
 from metercast.driver.contract import Checkpoint, GiveBack
@@ -24,11 +30,15 @@ from metercast.driver.errors import TransportError
 from metercast.driver.failures import ASSOCIATE, WAIT, Step, connect_failure, failure_of
 from metercast.driver.images import ImageShelf
 from metercast.driver.links import link_to
+from metercast.driver.memory import MeterMemory
+from metercast.driver.session_secrets import Keeper, SessionSecrets
 from metercast.driver.supply import CounterSupply
 from metercast.driver.transport import Connector, Transport
 from metercast.driver.watch import Watch
 from metercast.driver.words import result_word
 from metercast.profiles.model import Profile
+
+_log = logging.getLogger(__name__)
 
 # A meter that finds our counter behind its own may drop what we send, or call it unreadable or a wrong proof.
 _COUNTER_SUSPECTS = frozenset(
@@ -47,7 +57,10 @@ _LIST_ITEM = 10  # a descriptor, no selection
 
 
 class DlmsSession:
-    """Implements commands.contract.MeterSession. `phase` never goes back, whatever is tried again."""
+    """Implements commands.contract.MeterSession. `phase` never goes back, whatever is tried again, but by `settle`.
+
+    `notified` counts what the meter sent without being asked.
+    """
 
     __slots__ = (
         "_challenge",
@@ -58,12 +71,15 @@ class DlmsSession:
         "_counters",
         "_images",
         "_lists_refused",
+        "_memory",
         "_settings",
         "_supply",
         "_transport",
         "_watch",
         "associated",
+        "keys",
         "meter",
+        "notified",
         "phase",
         "profile",
     )
@@ -78,12 +94,16 @@ class DlmsSession:
         challenge: Callable[[], bytes],
         clock: Callable[[], datetime],
         profile: Profile,
+        memory: MeterMemory,
+        keeper: Keeper | None = None,
         images: ImageShelf | None = None,
     ) -> None:
         self.meter = meter
+        self.keys = SessionSecrets(self, keeper, checkpoint.task_id)
         self.profile = profile
         self.phase = Phase.BEFORE_ASSOCIATION
         self.associated: Associated | None = None
+        self.notified = 0
         self._checkpoint = checkpoint
         self._connector = connector
         self._counters = counters
@@ -91,6 +111,7 @@ class DlmsSession:
         self._challenge = challenge
         self._clock = clock
         self._images = images
+        self._memory = memory
         self._lists_refused = False
         self._conversation: Conversation | None = None
         self._transport: Transport | None = None
@@ -123,6 +144,15 @@ class DlmsSession:
         except GiveBack:
             if not transferred.blocks:
                 raise
+
+    @property
+    def has_changed(self) -> bool:
+        return self.phase is Phase.CHANGING
+
+    async def settle(self, progress: Any) -> None:
+        await self._checkpoint.settle(progress)
+        if self.phase is Phase.CHANGING:
+            self.phase = Phase.READING
 
     def now(self) -> datetime:
         return self._clock()
@@ -164,7 +194,7 @@ class DlmsSession:
     async def set(self, attribute: CosemAttribute, value: Data | Callable[[], Data]) -> None:
         conversation = await self._open()
         what = Step("SET", attribute)
-        self._ask_to_change()
+        self.ask_to_change()
         try:
             apdu = conversation.association.set(attribute, value() if callable(value) else value)
         except DlmsError as error:
@@ -179,7 +209,7 @@ class DlmsSession:
     async def action(self, method: CosemMethod, parameter: Data | None = None) -> Data | None:
         conversation = await self._open()
         what = Step("ACTION", method)
-        self._ask_to_change()
+        self.ask_to_change()
         try:
             apdu = conversation.association.action(method, parameter)
         except DlmsError as error:
@@ -240,9 +270,13 @@ class DlmsSession:
 
     # -- what the driver does --------------------------------------------------------------------------------------
 
-    async def connect(self, settings: AssociationSettings) -> None:
-        """Reserves counters, then opens the transport. Raises StepFailed, and GiveBack from the store."""
-        self._supply = await CounterSupply.open(self._counters, self.meter.device_id, settings)
+    async def connect(self, settings: AssociationSettings, before: AssociationSettings | None = None) -> None:
+        """Reserves counters, then opens the transport. Raises StepFailed, and GiveBack from the store.
+
+        `before` are the settings that were used up to now, where the keys are others.
+        """
+        self._memory.check_lockout(self.meter.device_id, self.profile.lockout)
+        self._supply = await CounterSupply.open(self._counters, self.meter.device_id, settings, before)
         self._settings = settings
         self._conversation = await self._converse(settings, self._supply)
 
@@ -252,7 +286,13 @@ class DlmsSession:
         apdu = conversation.association.associate()
         conversation.send(apdu)
         self.phase = max(self.phase, Phase.ASSOCIATING)
-        self.associated = await conversation.associated()
+        try:
+            self.associated = await conversation.associated()
+        except StepFailed as failure:
+            if failure.error is ErrorWord.AUTHENTICATION_FAILED:
+                self._memory.refused(self.meter.device_id, self.profile.lockout)
+            raise
+        self._memory.accepted(self.meter.device_id)
         self.phase = max(self.phase, Phase.READING)
 
     @property
@@ -278,7 +318,7 @@ class DlmsSession:
         assert self._supply is not None
         if last_accepted < self._supply.last_given:
             return False
-        await self._supply.catch_up(last_accepted)
+        await self._supply.catch_up(last_accepted, self.profile.association.max_counter_jump)
         return True
 
     async def read_as_public(self, settings: AssociationSettings, attribute: CosemAttribute) -> Data:
@@ -306,6 +346,23 @@ class DlmsSession:
         if self._conversation is not None:
             await self._conversation.release()
 
+    @property
+    def turn(self) -> int:
+        """With which of the secrets that may be the meter's a session begins: 0 the current one, 1 the pending one."""
+        return self._memory.turn(self.meter.device_id)
+
+    @turn.setter
+    def turn(self, turn: int) -> None:
+        self._memory.set_turn(self.meter.device_id, turn)
+
+    def may_send(self) -> None:
+        """GiveBack without the lease."""
+        self._checkpoint.may_send()
+
+    def use_secrets(self, secrets: Secrets) -> None:
+        """From the next association on."""
+        self.meter = msgspec.structs.replace(self.meter, secrets=secrets)
+
     def drop(self) -> None:
         """Gives up the transport; the session may connect anew."""
         if self._conversation is not None:
@@ -323,14 +380,20 @@ class DlmsSession:
     async def _converse(self, settings: AssociationSettings, supply: CounterSupply | None) -> Conversation:
         counters = supply.next if supply is not None else NO_COUNTERS
         challenge = self._challenge() if settings.authentication.is_hls else b""
+        if settings.authentication is Authentication.HLS_ECDSA:
+            challenge = (challenge + self._challenge())[:MAX_CHALLENGE]  # 32 octets at least are wanted there
+        dedicated_key = os.urandom(settings.key_size) if settings.dedicated else b""
         try:
-            association = ClientAssociation(settings, counters, challenge)
-            link, pace = link_to(self.meter.record.connection, settings)
+            association = ClientAssociation(settings, counters, challenge, dedicated_key)
+            link, pace = link_to(self.meter.record.connection, settings, self.profile.delays)
         except DlmsError as error:
             raise failure_of(error, ASSOCIATE) from error
         connection = self.meter.record.connection
         where = f"{connection.host}:{connection.port}"
         await self._previous_gone()
+        pause = self._memory.pause(self.meter.device_id, self.profile.delays)
+        if pause:
+            await self.sleep(pause)
         self._checkpoint.may_send()
         try:
             transport = await self._watch.connecting(self._connector.connect(self.meter))
@@ -338,7 +401,10 @@ class DlmsSession:
             raise connect_failure(error, where) from error
         self._transport = transport
         self._watch.attach(transport)
-        conversation = Conversation(transport, link, association, self._watch, self._checkpoint, supply, pace)
+        conversation = Conversation(
+            transport, link, association, self._watch, self._checkpoint, supply, pace, self._notify
+        )
+        conversation.asks_for_release = self.profile.association.release
         try:
             await conversation.open()
         except BaseException:
@@ -346,11 +412,21 @@ class DlmsSession:
             raise
         return conversation
 
+    def _notify(self, notification: Notification) -> None:
+        """Counted and logged; what it tells is not a command's result, and stays out of the log."""
+        self.notified += 1
+        if isinstance(notification, EventNotification):
+            what = f"event-notification of {notification.attribute}"
+        else:
+            what = f"data-notification {notification.invoke & 0xFF_FFFF}"
+        _log.info("%s: %s in the middle of a session", self.meter.device_id, what)
+
     async def _previous_gone(self) -> None:
         """A meter must never see two connections of ours: the next one waits until the last is closed."""
         if self._transport is not None:
             await self._transport.gone()
             self._transport = None
+            self._memory.ended(self.meter.device_id, self.profile.delays)
 
     async def _open(self) -> Conversation:
         conversation = self._conversation
@@ -359,7 +435,7 @@ class DlmsSession:
             await conversation.prepare()
         return conversation
 
-    def _ask_to_change(self) -> None:
+    def ask_to_change(self) -> None:
         """Once, before the first change; after that the session finishes what it began."""
         if self.phase is not Phase.CHANGING:
             self._checkpoint.may_change()

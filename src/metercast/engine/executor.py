@@ -60,7 +60,7 @@ class Executor:
         return await self._store.begin_attempts(bucket.lease, devices)
 
     def session(self, bucket: ActiveBucket, device: OpenDevice, begun: BegunDevice) -> Session:
-        return Session(bucket, device, begun, self._clock, self._slice_seconds)
+        return Session(bucket, device, begun, self._clock, self._store.keep_progress, self._slice_seconds)
 
     async def run(self, session: Session) -> Result:
         """Resolve, drive, decide: the result to record. Raises nothing but CancelledError."""
@@ -90,7 +90,7 @@ class Executor:
 
     def _decide(self, session: Session, outcome: Outcome) -> Result:
         bucket, device = session.bucket, session.device
-        traits = bucket.command.type.traits
+        traits = bucket.command.traits
         if outcome.kind is OutcomeKind.SUCCEEDED:
             return Result(
                 session.begun.position, device.device_id, session.begun.tries, DeviceStatus.SUCCESS, device.used + 1,
@@ -103,14 +103,14 @@ class Executor:
             History(session.begun.tries, device.used, device.association_failures),
             live=bucket.live(self._clock()),
             can_read_back=traits.can_read_back,
-            verifying=device.verify_first,
+            verifying=device.verify_first and not session.settled,
             jitter=self._jitter(),
         )
         return _result(device, session.begun.tries, decision, outcome)
 
     def recover(self, bucket: ActiveBucket, devices: Sequence[OpenDevice]) -> list[Result]:
         """Decides for devices found SENT under a dead lease: the results to record before anything starts."""
-        traits = bucket.command.type.traits
+        traits = bucket.command.traits
         live = bucket.live(self._clock())
         results = []
         for device in devices:
@@ -167,5 +167,5 @@ def _result(device: OpenDevice, tries: int, decision: Decision, outcome: Outcome
         verify_first=decision.verify_first,
         count_try=decision.event is not DeviceEvent.GIVE_BACK,
         result=outcome.result,
-        progress=outcome.progress,
+        progress=outcome.progress if decision.event is DeviceEvent.RETRY else None,
     )

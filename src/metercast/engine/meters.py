@@ -36,9 +36,10 @@ log = structlog.get_logger()
 
 _HOW = "Write-only. Left out: the stored one stays; null: it is removed."
 Password = Annotated[str, msgspec.Meta(description=f"Text, or hex: and octets. {_HOW}")]
-Key = Annotated[str, msgspec.Meta(description=f"32 hex digits. {_HOW}")]
+Key = Annotated[str, msgspec.Meta(description=f"32 hex digits, or 64 with security suite 2. {_HOW}")]
+SigningKey = Annotated[str, msgspec.Meta(description=f"Hex of the number, or PEM. {_HOW}")]
 
-_SHOWN_OF_ASSOCIATIONS = frozenset(Association.__struct_encode_fields__)
+_SHOWN_OF_ASSOCIATIONS = frozenset(Association.__struct_encode_fields__) - {"serverPublicKey"}
 
 
 class AssociationRequest(Association, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
@@ -49,6 +50,7 @@ class AssociationRequest(Association, frozen=True, rename="camel", forbid_unknow
     authentication_key: Key | msgspec.UnsetType | None = msgspec.UNSET
     broadcast_key: Key | msgspec.UnsetType | None = msgspec.UNSET
     master_key: Key | msgspec.UnsetType | None = msgspec.UNSET
+    signing_key: SigningKey | msgspec.UnsetType | None = msgspec.UNSET
 
     @property
     def given(self) -> dict[SecretKind, str | None]:
@@ -91,7 +93,7 @@ class MeterRequest(MeterRecord, frozen=True, rename="camel", forbid_unknown_fiel
             merged[name] = stored.get(name, _NO_SECRETS)
             for kind, value in each.given.items():
                 merged[name] = merged[name].with_value(kind, value)
-            check_secrets(name, merged[name])
+            check_secrets(name, merged[name], each.security_suite)
         for name, old in stored.items():
             removed = [kind for kind in old.pending if merged.get(name, _NO_SECRETS).value(kind) is None]
             if any(old.value(kind) is not None or name not in merged for kind in removed):

@@ -26,6 +26,7 @@ from metercast.engine.submission import (
     check_devices,
     check_idempotency_key,
     check_number,
+    check_role,
     find_command,
     in_utc,
     most_devices,
@@ -93,7 +94,8 @@ class Service:
             return replayed
         task = self._new_task(request, task_id, body_hash, caller)
         check_devices(request.devices)
-        check_number(len(request.devices), find_command(task.command_type, self._commands), self._rules)
+        command = find_command(task.command_type, self._commands)
+        check_number(len(request.devices), command, task.command_params, self._rules)
         try:
             return await self._create(task, request.devices, caller, allow_unknown=request.allow_unknown)
         except UnknownDevices as error:
@@ -116,7 +118,7 @@ class Service:
             self._new_task(header, task_id, "", caller)  # says what is wrong with it
             raise Unavailable(f"task {task_id} has just ceased to be: try again")
         task = self._new_task(header, task_id, "", caller)
-        most = most_devices(find_command(task.command_type, self._commands), self._rules)
+        most = most_devices(find_command(task.command_type, self._commands), task.command_params, self._rules)
         await intake.spool_devices(body_hash, most)
         # Its times are those of a request that was made now, however long the lines took.
         task = self._new_task(header, task_id, body_hash.hexdigest(), caller)
@@ -147,8 +149,9 @@ class Service:
         now = self._clock()
         try:
             command = find_command(parent.command_type, self._commands)
-            parse_parameters(command, parent.command_params, now)
-            check_number(count, command, self._rules)
+            traits = command.traits_for(parse_parameters(command, parent.command_params, now))
+            check_role(traits, command.name, caller)
+            check_number(count, command, parent.command_params, self._rules)
         except InvalidField as error:
             raise Conflict(f"task {parent.task_id} can't be asked for again: {error.detail}") from None
         return NewTask(
@@ -156,10 +159,10 @@ class Service:
             body_hash=body_hash,
             command_id=parent.command_id,
             command_type=parent.command_type,
-            conflict_group=command.traits.conflict_group,
+            conflict_group=traits.conflict_group,
             command_params=parent.command_params,
             scheduled_at=now,
-            expires_at=now + command.traits.expires_after,
+            expires_at=now + traits.expires_after,
             priority=parent.priority,
             requested_by=caller.name,
             retry=parent.retry,
@@ -200,7 +203,7 @@ class Service:
         return _same_body(created, idempotency_key)
 
     def _new_task(self, header: SubmitHeader, task_id: str, body_hash: str, caller: Caller) -> NewTask:
-        return new_task(header, task_id, body_hash, self._commands, self._rules, self._clock(), caller.name)
+        return new_task(header, task_id, body_hash, self._commands, self._rules, self._clock(), caller)
 
     async def _exists(self, task_id: str) -> bool:
         try:

@@ -9,11 +9,14 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from metercast.commands.contract import CommandType
-from metercast.commands.parameters import parse_parameters
+from metercast.commands.parameters import convert, parse_parameters
+from metercast.domain.command import CommandTraits
 from metercast.domain.meter import check_device_id
-from metercast.domain.problem import InvalidField
+from metercast.domain.problem import Forbidden, InvalidField
 from metercast.domain.retry import Attempts, RetryPolicy, Seconds
 from metercast.domain.task import DeviceId
+from metercast.engine.apikeys import Caller
+from metercast.store.keys import Role
 from metercast.store.tasks import DEFAULT_BUCKET, NewTask
 
 FURTHEST = timedelta(days=3660)  # ahead of now: a later time is a mistake
@@ -136,18 +139,19 @@ def new_task(
     commands: Mapping[str, CommandType],
     rules: SubmissionRules,
     now: datetime,
-    requested_by: str,
+    caller: Caller,
 ) -> NewTask:
-    """The task to store, everything validated but its devices. Raises InvalidField."""
+    """The task to store, everything validated but its devices. Raises InvalidField, and Forbidden by check_role."""
     for path, word in (("commandId", request.command_id), ("requestedBy", request.requested_by)):
         if word is not None and not word.isprintable():
             raise InvalidField(path, word, "holds printable characters only")
     command = find_command(request.command_type, commands)
-    parse_parameters(command, request.command_params, now)
+    traits = command.traits_for(parse_parameters(command, request.command_params, now))
+    check_role(traits, command.name, caller)
     scheduled_at = max(request.scheduled_at or now, now)
     if scheduled_at > now + FURTHEST:
         raise InvalidField("scheduledAt", _text(scheduled_at), "more than ten years ahead")
-    expires_at = request.expires_at or scheduled_at + command.traits.expires_after
+    expires_at = request.expires_at or scheduled_at + traits.expires_after
     if expires_at <= scheduled_at:
         reason = f"not after the due time, which is {_text(scheduled_at)}"
         raise InvalidField("expiresAt", _text(expires_at), reason)
@@ -158,15 +162,24 @@ def new_task(
         body_hash=body_hash,
         command_id=request.command_id,
         command_type=command.name,
-        conflict_group=command.traits.conflict_group,
+        conflict_group=traits.conflict_group,
         command_params=request.command_params,
         scheduled_at=scheduled_at,
         expires_at=expires_at,
         priority=request.priority,
-        requested_by=request.requested_by or requested_by,
+        requested_by=request.requested_by or caller.name,
         retry=_retry(request.retry, rules.retry),
         bucket_size=rules.bucket_size,
     )
+
+
+def check_role(traits: CommandTraits, name: str, caller: Caller) -> None:
+    """Forbidden where the command is privileged and the caller is no engineer."""
+    if traits.is_privileged and not caller.role.includes(Role.ENGINEER):
+        raise Forbidden(
+            f"{name} with these parameters needs the role {Role.ENGINEER.value}; "
+            f"the key {caller.name!r} is {caller.role.value}"
+        )
 
 
 def find_command(name: str, commands: Mapping[str, CommandType]) -> CommandType:
@@ -196,17 +209,20 @@ def check_devices(device_ids: Sequence[str]) -> None:
     raise InvalidField(f"devices[{index}]", device_ids[index], f"duplicate: {places}{more}")
 
 
-def check_number(count: int, command: CommandType, rules: SubmissionRules) -> None:
-    """Not more devices than the server and the command type allow."""
-    most = most_devices(command, rules)
+def check_number(count: int, command: CommandType, raw: dict[str, Any] | None, rules: SubmissionRules) -> None:
+    """Not more devices than the server and the command type allow; `raw` are its parameters, which are valid."""
+    most = most_devices(command, raw, rules)
     if count > most:
         raise InvalidField("devices", f"{count} devices", f"a {command.name} task takes at most {most}")
 
 
-def most_devices(command: CommandType, rules: SubmissionRules) -> int:
-    """Of one task of that type."""
-    of_type = rules.max_devices_of.get(command.name, command.traits.max_devices)
-    return rules.max_devices if of_type is None else min(rules.max_devices, of_type)
+def most_devices(command: CommandType, raw: dict[str, Any] | None, rules: SubmissionRules) -> int:
+    """Of one task of that type with these parameters, which are valid: the least that any of its members allows."""
+    most = rules.max_devices
+    for each in command.members_of(convert(raw or {}, command.parameters)):
+        of_type = rules.max_devices_of.get(each.name, each.traits.max_devices)
+        most = most if of_type is None else min(most, of_type)
+    return most
 
 
 def _retry(asked: RetryRequest | None, default: RetryPolicy) -> RetryPolicy:

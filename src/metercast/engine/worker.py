@@ -9,6 +9,7 @@ import msgspec
 import structlog
 
 from metercast.commands.contract import CommandType
+from metercast.domain.problem import InvalidField
 from metercast.domain.states import DeviceStatus, TaskStatus
 from metercast.domain.words import ErrorWord
 from metercast.driver.contract import Command
@@ -133,9 +134,11 @@ class Worker:
         if command_type is None:
             return None
         try:
-            return Command(command_type, msgspec.convert(leased.task.command_params or {}, command_type.parameters))
-        except msgspec.ValidationError:
+            parameters = msgspec.convert(leased.task.command_params or {}, command_type.parameters)
+            command_type.members_of(parameters)
+        except (msgspec.ValidationError, InvalidField):
             return None
+        return Command(command_type, parameters)
 
     async def _refuse_all(self, leased: LeasedBucket) -> None:
         log.error("worker.unknown_command", task_id=leased.task.task_id, command=leased.task.command_type)
@@ -217,11 +220,14 @@ class Worker:
             if not bucket.runs:
                 continue
             batch = []
+            is_long = bucket.command.type.traits.is_long
             while self._free and bucket.startable:
                 device = bucket.startable.popleft()
                 assert device.channel is not None
                 if device.device_id in self._meters:
                     self._yielding.want_meter(device.device_id, bucket.task.conflict_group)
+                    bucket.wait(device, now + self._limits.lock_retry_seconds)
+                elif is_long and self._yielding.is_kept(device.device_id):
                     bucket.wait(device, now + self._limits.lock_retry_seconds)
                 elif self._channels.enter(device.channel, device.max_sessions):
                     self._free -= 1
@@ -229,7 +235,7 @@ class Worker:
                     bucket.in_flight[device.position] = device
                     batch.append(device)
                 else:
-                    if not bucket.command.type.traits.is_long:
+                    if not is_long:
                         self._yielding.want_place(device.channel)
                     self._channels.park(bucket, device)
             if batch:

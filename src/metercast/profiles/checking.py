@@ -56,6 +56,12 @@ def _check(profile: Profile, merged: Merged, source: str) -> None:
         require(name in profile.clients, "clients", sorted(profile.clients), f"the client {name} is missing")
     counter = profile.association.counter_client
     require(counter in profile.clients, "association.counter_client", counter, "no such client in clients")
+    size = profile.association.max_receive_pdu
+    require(size not in range(1, 12), "association.max_receive_pdu", size, "1 to 11 are reserved")
+    logs: dict[LogicalName, str] = {}
+    for name, log in profile.events.items():
+        other = logs.setdefault(log.object, name)
+        require(other == name, f"events.{name}.object", str(log.object), f"the object of the log {other}")
     seen: dict[int, str] = {}
     for name, client in profile.clients.items():
         other = seen.setdefault(client.sap, name)

@@ -9,13 +9,14 @@ from metercast.simulator.faults import FaultRule, parse_fault_rules
 from metercast.simulator.firmware import make_image
 from metercast.simulator.population import MAX_METERS, Population
 from metercast.simulator.process import SimulatorOptions, run_simulator
-from metercast.simulator.spec import AUTHENTICATIONS, DEFAULT_MAX_PDU, Authentication, HdlcSpec
+from metercast.simulator.spec import AUTHENTICATIONS, DEFAULT_MAX_PDU, Authentication, HdlcSpec, Suite
 
 DEFAULT_BASE_PORT = 24059
 IMAGE_VERSION, IMAGE_OCTETS = "SIM-2.0", 64 << 10
 
 Security = Literal["mixed"] | Authentication
 Chosen = Literal["none", "authenticated", "encrypted", "both"]
+_SUITES: dict[str, Suite] = {"0": 0, "1": 1, "2": 2}
 _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 
 
@@ -37,6 +38,13 @@ _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
     type=click.Choice(["none", "authenticated", "encrypted", "both"]),
     help="What every meter demands; by default both for hls-gmac, else none.",
 )
+@click.option(
+    "--suite",
+    type=click.Choice(["0", "1", "2"]),
+    help="Security suite; by default 1 for hls-ecdsa, else 0.",
+)
+@click.option("--dedicated", is_flag=True, help="Their records ask for dedicated keys, where they encrypt.")
+@click.option("--general", is_flag=True, help="Their records ask for general ciphering, where they cipher.")
 @click.option("--gateway", type=click.IntRange(0), default=0, show_default=True, help="How many stand behind one.")
 @click.option("--gateway-queues", is_flag=True, help="A second connection to the gateway waits, not closes.")
 @click.option("--hdlc", is_flag=True, help="The meters speak HDLC over TCP, not the wrapper.")
@@ -65,6 +73,9 @@ def simulate(
     addresses: bool,
     security: Security,
     protection: Chosen | None,
+    suite: Literal["0", "1", "2"] | None,
+    dedicated: bool,
+    general: bool,
     gateway: int,
     gateway_queues: bool,
     hdlc: bool,
@@ -96,6 +107,9 @@ def simulate(
             seed,
             security=security,
             protection=protection,
+            suite=None if suite is None else _SUITES[suite],
+            dedicated=dedicated,
+            general=general,
             host=host,
             base_port=base_port,
             own_addresses=addresses,

@@ -158,6 +158,27 @@ class RefuseLists(Fault, frozen=True, tag="refuse-lists"):
     answer: Literal["exception-response", "confirmed-service-error", "data-access-result"] = "exception-response"
 
 
+class SendNotification(Fault, frozen=True, tag="send-notification"):
+    """Sends a notification in front of every answer but the first `after_answers`, `count` of them each time.
+
+    It is ciphered as the association's answers are, unless `plain`.
+    """
+
+    form: Literal["data", "event"] = "data"
+    count: Annotated[int, msgspec.Meta(ge=1, le=255)] = 1
+    after_answers: Count = 2
+    plain: bool = False
+
+
+class LoseBlocks(Fault, frozen=True, tag="lose-blocks"):
+    """Of the general blocks that the meter sends, every so many-th is lost on the way.
+
+    The first one of an answer to a request in one APDU never is: its loss is that of any answer.
+    """
+
+    every: Annotated[int, msgspec.Meta(ge=2)] = 4
+
+
 AnyFault = (
     RefuseConnections
     | NeverAnswer
@@ -176,6 +197,8 @@ AnyFault = (
     | LoseActionAnswer
     | LoseImageBlocks
     | RefuseLists
+    | SendNotification
+    | LoseBlocks
 )
 Faults = tuple[AnyFault, ...]
 NO_FAULTS: Faults = ()

@@ -34,6 +34,8 @@ class SimulatedMeter:
         self.max_concurrent = 0
         self._holder: object | None = None
         self._held_until = 0.0
+        self._rests_until = 0.0
+        self.wrong_passwords = 0
         self._play = FaultPlay()
         self.state.on_execution = self._executed
         self.state.firmware.on_reboot = self._reboot
@@ -72,6 +74,8 @@ class SimulatedMeter:
         return session
 
     def forget_session(self, session: MeterSession) -> None:
+        if self.spec.dialect.rest_seconds:
+            self._rests_until = time.monotonic() + self.spec.dialect.rest_seconds
         self.sessions.remove(session)
 
     @property
@@ -92,6 +96,17 @@ class SimulatedMeter:
     def _go_down(self) -> None:
         for session in list(self.sessions):
             session.line.abort()
+
+    @property
+    def is_resting(self) -> bool:
+        return time.monotonic() < self._rests_until
+
+    def takes_password(self, right: bool) -> bool:
+        limit = self.spec.dialect.lock_after
+        if limit and self.wrong_passwords >= limit:
+            return False
+        self.wrong_passwords = 0 if right else self.wrong_passwords + 1
+        return right
 
     # One association at a time, where a fault asks for it.
 

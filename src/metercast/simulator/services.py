@@ -137,7 +137,7 @@ class Services:
         if len(whole) <= self._limit:
             return whole
         if not self._has(Conformance.BLOCK_TRANSFER_GET):
-            return TOO_LONG
+            return whole if self._has(Conformance.GENERAL_BLOCK_TRANSFER) else TOO_LONG
         self._get = Outgoing(whole[head:])
         return self._get_block(invoke, self._get)
 
@@ -268,7 +268,7 @@ class Services:
         if len(whole) <= self._limit:
             return whole
         if not self._has(Conformance.BLOCK_TRANSFER_ACTION):
-            return TOO_LONG
+            return whole if self._has(Conformance.GENERAL_BLOCK_TRANSFER) else TOO_LONG
         # Blocks carry the MethodResponse, or the list of them, that follows tag, form and invoke-id.
         self._action_answer = Outgoing(whole[_ANSWER_HEAD:])
         return self._answer_block(invoke, self._action_answer)

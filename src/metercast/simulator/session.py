@@ -1,8 +1,10 @@
 """One session on one meter: from the first octet of a connection that is for it to the last."""
 
-from typing import TYPE_CHECKING, Protocol
+from random import Random
+from typing import Protocol
 
 from metercast.dlms.acse import Mechanism
+from metercast.simulator.answering import Answering
 from metercast.simulator.association import ServerAssociation
 from metercast.simulator.faults import DropConnection, FaultPlay
 from metercast.simulator.framing import Request
@@ -18,11 +20,10 @@ from metercast.simulator.log import (
     now,
 )
 from metercast.simulator.observer import Observer, Service
+from metercast.simulator.opening import AssociationHolder
 from metercast.simulator.outbox import Outbox
 from metercast.simulator.session_faults import SessionFaults
-
-if TYPE_CHECKING:
-    from metercast.simulator.meter import SimulatedMeter
+from metercast.simulator.witness import Witness
 
 
 class Line(Protocol):
@@ -39,12 +40,36 @@ class Line(Protocol):
         """The client has closed its side, even if the event loop has not yet said so."""
 
 
+class SessionHolder(AssociationHolder, Protocol):
+    """The meter, as far as a session needs it."""
+
+    witness: Witness
+    random: Random
+    session_count: int
+
+    @property
+    def meter_id(self) -> str: ...
+
+    def forget_session(self, session: "MeterSession") -> None: ...
+
+
 class MeterSession(Observer):
     """Takes the frames for its meter and answers them; writes the witness."""
 
-    __slots__ = ("_drop_after", "_ended", "_meter", "_number", "_peer", "association", "line", "outbox", "received")
+    __slots__ = (
+        "_answering",
+        "_drop_after",
+        "_ended",
+        "_meter",
+        "_number",
+        "_peer",
+        "association",
+        "line",
+        "outbox",
+        "received",
+    )
 
-    def __init__(self, meter: "SimulatedMeter", line: Line, peer: str, play: FaultPlay) -> None:
+    def __init__(self, meter: SessionHolder, line: Line, peer: str, play: FaultPlay) -> None:
         faults = play.open_session()
         self._meter, self.line, self._peer = meter, line, peer
         self._number = meter.session_count
@@ -55,6 +80,7 @@ class MeterSession(Observer):
             default=None,
         )
         self.association = ServerAssociation(meter, SessionFaults.of(faults, play), self)
+        self._answering = Answering(self.association, faults, self, meter.spec.block_window)
         self.outbox = Outbox(faults, line.write, line.abort, self.fault_played, meter.random)
 
     def begin(self, concurrent: int) -> None:
@@ -83,11 +109,13 @@ class MeterSession(Observer):
         if self.outbox.mute:
             self.outbox.show("never-answer")
             return
-        answer = self.association.receive(*request)
+        answers = self._answering.answers(request)
         if self.association.aborted:
             self.line.abort()
-        elif answer is not None:
-            self.outbox.send(self.line.framed(request, answer))
+            return
+        for answer in answers:
+            if octets := self.line.framed(request, answer):
+                self.outbox.send(octets)
 
     def say(self, octets: bytes) -> None:
         """What the link says beside the answers."""

@@ -187,6 +187,13 @@ class AttemptStore(Protocol):
         """
         ...
 
+    async def keep_progress(self, lease: Lease, position: int, tries: int, progress: Any) -> None:
+        """What a session that still runs has come to, for the session after it: in place of the progress before.
+
+        Raises LeaseLost, also where the device is not SENT in attempt `tries`.
+        """
+        ...
+
     async def record_results(self, lease: Lease, results: Sequence[Result]) -> list[Transition]:
         """SENT -> what each result says, locks given up, counts moved; the transitions really made.
 

@@ -16,6 +16,7 @@ from metercast.simulator.objects.profiles import event_logs, load_profile
 from metercast.simulator.objects.push import push_setup
 from metercast.simulator.objects.registers import registers
 from metercast.simulator.objects.relay import disconnect_control
+from metercast.simulator.objects.sap_assignment import SAP_ASSIGNMENT, sap_assignment
 from metercast.simulator.objects.scripts import mdi_reset, tariff_scripts
 from metercast.simulator.objects.security import CURRENT_ASSOCIATION, current_association, security_setup
 from metercast.simulator.objects.special_days import special_days
@@ -30,6 +31,7 @@ PUBLIC_ATTRIBUTES: Mapping[LogicalName, tuple[int, ...]] = {
     CLOCK: (1, 2),
     INVOCATION_COUNTER: (1, 2),
     CURRENT_ASSOCIATION: (1, 2),
+    SAP_ASSIGNMENT: (1, 2),
 }
 
 
@@ -113,6 +115,7 @@ def standard_model(security_version: int = 0) -> ObjectModel:
             image_transfer(),
             *image_activation(),
             security_setup(security_version),
+            sap_assignment(),
             *(push_setup(version) for version in range(3)),
             *registers(),
         ]

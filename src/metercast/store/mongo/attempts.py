@@ -24,11 +24,20 @@ from metercast.domain.states import (
     states_before,
 )
 from metercast.domain.words import ErrorWord
-from metercast.store.attempts import Begun, BegunDevice, Lease, OpenDevice, Result, Transition, in_cancelled_task
+from metercast.store.attempts import (
+    Begun,
+    BegunDevice,
+    Lease,
+    LeaseLost,
+    OpenDevice,
+    Result,
+    Transition,
+    in_cancelled_task,
+)
 from metercast.store.mongo import conflicts, history, locks
 from metercast.store.mongo.changes import Changes
 from metercast.store.mongo.database import Database, call
-from metercast.store.mongo.held import Held, read_held
+from metercast.store.mongo.held import Held, living, read_held
 from metercast.store.mongo.history import Keeping
 from metercast.store.mongo.lookup import by_id
 from metercast.store.mongo.rounds import Rounds
@@ -66,6 +75,25 @@ class MongoAttempts:
                 await locks.give_up(self.database, lease, locked)
                 return begun
             held = await read_held(self.database, lease, asked)
+
+    @call
+    async def keep_progress(self, lease: Lease, position: int, tries: int, progress: Any) -> None:
+        """The new one is written before the device names it, and the old one goes after that."""
+        rounds = Rounds(f"bucket {lease.bucket_id}")
+        while True:
+            await rounds.next()
+            held = await read_held(self.database, lease, {position})
+            device = held.of(position, _ENDS_FROM)
+            if device is None or device["attempts"] != tries:
+                raise LeaseLost(f"the device at {position} is not SENT in attempt {tries}")
+            keeping = Keeping(self.database, held.task_id)
+            key = keeping.keep("progress", device["deviceId"], progress)
+            changes = Changes(held.place, held.counts, living(lease, held.now))
+            changes.touch(position, device, {"progressKey": key})
+            if await _made(self.database, changes, keeping):
+                await keeping.forget([device["progressKey"]] if "progressKey" in device else [])
+                return
+            await keeping.forget([key])
 
     @call
     async def record_results(self, lease: Lease, results: Sequence[Result]) -> list[Transition]:

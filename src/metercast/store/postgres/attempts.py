@@ -47,6 +47,18 @@ _HELD = """
 SELECT b.task_id, b.first_id, b.last_id FROM task_buckets b
 WHERE b.bucket_id = $1 AND b.lease_owner = $2 AND b.lease_epoch = $3 AND b.lease_until > $4 FOR UPDATE
 """
+# The row of the bucket is not locked: what another has decided meanwhile shows in the device's own.
+_KEEP_PROGRESS = """
+WITH held AS (
+  SELECT b.first_id, b.last_id FROM task_buckets b
+  WHERE b.bucket_id = $1 AND b.lease_owner = $2 AND b.lease_epoch = $3 AND b.lease_until > $4
+), kept AS (
+  UPDATE task_devices d SET progress = $7::json FROM held h
+  WHERE d.id = $5 AND d.id BETWEEN h.first_id AND h.last_id AND d.command_status = 'SENT' AND d.tries = $6
+  RETURNING d.id
+)
+SELECT (SELECT $5 BETWEEN h.first_id AND h.last_id FROM held h), (SELECT count(*) FROM kept)
+"""
 _REFUSE = "SELECT metercast_refuse($1, $2, $3, $4, $5)"
 
 
@@ -107,6 +119,16 @@ class PostgresAttempts:
                 )
             ]
         return Begun(TaskStatus(status), found, locked or [], waits or [], ended or [])
+
+    async def keep_progress(self, lease: Lease, position: int, tries: int, progress: Any) -> None:
+        row = await self.database.call(
+            _KEEP_PROGRESS, *_named(lease), self.database.clock(), position, tries, json_text(progress)
+        )
+        is_within, kept = row
+        if is_within is False:
+            raise ValueError(f"bucket {lease.bucket_id} does not hold the position {position}")
+        if not kept:
+            raise LeaseLost(f"bucket {lease.bucket_id} is not ours, or {position} is not SENT in attempt {tries}")
 
     async def record_results(self, lease: Lease, results: Sequence[Result]) -> list[Transition]:
         now = self.database.clock()

@@ -3,9 +3,12 @@
 import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
+
+import msgspec
 
 from metercast.domain.words import ErrorWord
-from metercast.store.attempts import Begun, Lease, OpenDevice, Result, Transition
+from metercast.store.attempts import Begun, Lease, LeaseLost, OpenDevice, Result, Transition
 from metercast.store.sqlite import beginning, late, recording
 from metercast.store.sqlite.database import Database
 from metercast.store.sqlite.holding import refuse, require_held
@@ -24,6 +27,16 @@ class SqliteAttempts:
         asked = beginning.Asked.of(devices, meters)
         marked = await self.database.write(lambda connection, now: beginning.begin(connection, now, lease, asked))
         return marked.begun(meters)
+
+    async def keep_progress(self, lease: Lease, position: int, tries: int, progress: Any) -> None:
+        text = msgspec.json.encode(progress).decode()
+
+        def work(connection: sqlite3.Connection, now: datetime) -> None:
+            require_held(connection, now, lease, [position])
+            if not recording.keep_progress(connection, position, tries, text):
+                raise LeaseLost(f"the device at {position} is not SENT in attempt {tries}")
+
+        await self.database.write(work)
 
     async def record_results(self, lease: Lease, results: Sequence[Result]) -> list[Transition]:
         groups = recording.prepare(results)

@@ -46,6 +46,10 @@ SELECT id, ?2, 0, sent_at, ?3, ?4, ?5 FROM task_devices WHERE id = ?1
 _KEEP_RESULT = "INSERT OR REPLACE INTO task_device_results (task_device_id, result) VALUES (?, ?)"
 _KEEP_PROGRESS = "UPDATE task_devices SET progress = ? WHERE id = ?"
 
+_KEEP_RUNNING = f"""
+UPDATE task_devices SET progress = ? WHERE id = ? AND command_status = '{_ENDS_FROM}' AND tries = ?
+"""
+
 _but_device = attrgetter(
     "status", "error", "detail", "how", "used", "association_failures", "verify_first", "delay_seconds", "count_try",
     "tries",
@@ -113,6 +117,11 @@ def record(
         cancelled=statuses[DeviceStatus.CANCELLED],
     )
     return held.task_id, [result for same in groups for result in same.results]
+
+
+def keep_progress(connection: sqlite3.Connection, position: int, tries: int, progress: str) -> bool:
+    """Of a session that runs; whether it does."""
+    return connection.execute(_KEEP_RUNNING, (progress, position, tries)).rowcount == 1
 
 
 def _end(connection: sqlite3.Connection, now: datetime, text: str, same: Alike) -> bool:
