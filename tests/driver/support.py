@@ -20,6 +20,7 @@ from metercast.store.counters import CounterExhausted, CounterName
 
 SECRETS = ("password", "encryptionKey", "authenticationKey", "broadcastKey", "masterKey", "signingKey")
 QUICK = Timeouts(connect=5.0, progress=0.2, session=5.0, release=0.2)
+PATIENT = Timeouts(connect=10.0, progress=20.0, session=60.0, release=1.0)
 
 
 class MemoryCounterStore:
@@ -35,10 +36,13 @@ class MemoryCounterStore:
         if self.error is not None:
             raise self.error
         first = max(self.next.get(name, self._first), at_least)
+        if not count:
+            return first
         if first + count > 2**32:
             raise CounterExhausted(f"the invocation counter of {name.device_id} is at {first}")
         self.next[name] = first + count
-        self.reserved.append((first, count))
+        if count > 1:  # one at a time is what a meter's own counters are kept with
+            self.reserved.append((first, count))
         return first
 
 

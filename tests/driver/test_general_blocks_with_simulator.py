@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from tests.commands.calendars import set_tou
-from tests.driver.support import QUICK, driver, execute, meter_of
+from tests.driver.support import PATIENT, driver, execute, meter_of
 
 from metercast.domain.outcome import How
 from metercast.domain.words import ErrorWord
@@ -32,9 +32,9 @@ async def test_a_long_request(security: Any, hdlc: HdlcSpec | None, window: int)
         (document,) = simulator.device_records()
         meter = meter_of(document)
         raw = set_tou()
-        outcome = await execute(meter, "SET_TOU", raw)
+        outcome = await execute(meter, "SET_TOU", raw, by=driver(timeouts=PATIENT))
         assert outcome.how is How.DONE, outcome.detail
-        assert (await execute(meter, "SET_TOU", raw)).how is How.ALREADY_SO
+        assert (await execute(meter, "SET_TOU", raw, by=driver(timeouts=PATIENT))).how is How.ALREADY_SO
 
 
 async def test_without_any_block_transfer_nothing_of_a_long_request_is_sent() -> None:
@@ -42,13 +42,10 @@ async def test_without_any_block_transfer_nothing_of_a_long_request_is_sent() ->
     async with Simulator(population(conformance=conformance, max_pdu=90), keep_events=True) as simulator:
         (document,) = simulator.device_records()
         raw = set_tou()
-        outcome = await execute(meter_of(document), "SET_TOU", raw)
+        outcome = await execute(meter_of(document), "SET_TOU", raw, by=driver(timeouts=PATIENT))
         assert outcome.error is ErrorWord.SERVICE_NOT_SUPPORTED
         assert outcome.detail is not None
         assert "does not fit the server's PDU" in outcome.detail
-
-
-PATIENT = Timeouts(progress=30.0, session=60.0)
 
 
 @pytest.mark.parametrize("hdlc", [None, HdlcSpec(max_info=1024, window=7)])
@@ -82,7 +79,7 @@ async def test_notifications_between_blocks() -> None:
     spec = population(max_pdu=90, faults=(SendNotification(),))
     async with Simulator(spec) as simulator:
         (document,) = simulator.device_records()
-        by = driver(timeouts=QUICK)
+        by = driver(timeouts=PATIENT)
         raw = set_tou("none")
         outcome = await execute(meter_of(document), "SET_TOU", raw, by=by)
         assert outcome.error is None, outcome.detail

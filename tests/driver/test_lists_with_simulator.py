@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.driver.support import ScriptedCheckpoint, execute, meter_of
+from tests.driver.support import PATIENT, ScriptedCheckpoint, driver, execute, meter_of
 
 from metercast.domain.outcome import How
 from metercast.domain.words import ErrorWord
@@ -12,7 +12,7 @@ from metercast.simulator.faults import AccessError, RefuseLists
 from metercast.simulator.log import FaultPlayed, ServiceAnswered
 from metercast.simulator.population import Population
 from metercast.simulator.simulator import Simulator
-from metercast.simulator.spec import DEFAULT_CONFORMANCE, MULTIPLE_REFERENCES, HdlcSpec
+from metercast.simulator.spec import ACCESS, DEFAULT_CONFORMANCE, MULTIPLE_REFERENCES, HdlcSpec
 
 LISTS = DEFAULT_CONFORMANCE | MULTIPLE_REFERENCES
 
@@ -26,7 +26,7 @@ async def requests_of(simulator: Simulator, name: str, raw: dict[str, Any] | Non
     """(how many APDUs and ends of links went out, the command's outcome)."""
     (document,) = simulator.device_records()
     checkpoint = ScriptedCheckpoint()
-    outcome = await execute(meter_of(document), name, raw, checkpoint=checkpoint)
+    outcome = await execute(meter_of(document), name, raw, checkpoint=checkpoint, by=driver(timeouts=PATIENT))
     return checkpoint.sends, outcome
 
 
@@ -34,9 +34,10 @@ async def requests_of(simulator: Simulator, name: str, raw: dict[str, Any] | Non
     ("name", "singles"),
     [("GET_TOU", 9), ("READ_SECURITY", 4), ("READ_INSTANTANEOUS", 19), ("RECONNECT", 3)],
 )
-async def test_a_list_is_one_request(name: str, singles: int) -> None:
+@pytest.mark.parametrize("several", [LISTS, DEFAULT_CONFORMANCE | ACCESS])
+async def test_a_list_is_one_request(name: str, singles: int, several: int) -> None:
     results = []
-    for conformance in (DEFAULT_CONFORMANCE, LISTS):
+    for conformance in (DEFAULT_CONFORMANCE, several):
         async with Simulator(population(conformance=conformance), keep_events=True) as simulator:
             sends, outcome = await requests_of(simulator, name)
             assert outcome.error is None, outcome.detail
@@ -63,14 +64,17 @@ async def test_each_item_of_a_list_has_its_own_result() -> None:
 
 
 @pytest.mark.parametrize("answer", ["exception-response", "confirmed-service-error", "data-access-result"])
-async def test_a_meter_that_promises_lists_and_refuses_them_is_read_one_by_one(answer: Any) -> None:
-    spec = population(conformance=LISTS, faults=(RefuseLists(answer=answer),))
+@pytest.mark.parametrize(("promised", "asked"), [(LISTS, 1), (LISTS | ACCESS, 2), (DEFAULT_CONFORMANCE | ACCESS, 1)])
+async def test_a_meter_that_promises_lists_and_refuses_them_is_read_one_by_one(
+    answer: Any, promised: int, asked: int
+) -> None:
+    spec = population(conformance=promised, faults=(RefuseLists(answer=answer),))
     async with Simulator(spec, keep_events=True) as simulator:
         _, outcome = await requests_of(simulator, "READ_INSTANTANEOUS")
         assert outcome.how is How.DONE, outcome.detail
         assert [item["obis"] for item in outcome.result["items"] if "error" in item] == ["1.0.13.7.0.255"]
         played = [each for each in simulator.events if isinstance(each, FaultPlayed)]
-        assert len(played) == 1  # it was asked for one list only
+        assert len(played) == asked  # each service once only
 
 
 async def test_lists_are_cut_to_what_the_meter_takes() -> None:
@@ -85,6 +89,20 @@ async def test_lists_are_cut_to_what_the_meter_takes() -> None:
         assert [item["obis"] for item in whole.result["items"]] == [item["obis"] for item in items]
     # 100 octets less 19 of ciphering leave 7 items a request; without that limit there are 32.
     assert sends - fewer == 8 - 2
+
+
+async def test_access_requests_are_cut_to_what_the_meter_takes() -> None:
+    items = [{"obis": f"1.0.{quantity}.8.0.255"} for quantity in range(1, 21)]
+    raw = {"items": items, "withScaler": False}
+    sends = []
+    for size in (100, 1024):
+        async with Simulator(population(conformance=DEFAULT_CONFORMANCE | ACCESS, max_pdu=size)) as simulator:
+            count, outcome = await requests_of(simulator, "READ_REGISTERS", raw)
+            assert outcome.error is None, outcome.detail
+            assert len(outcome.result["items"]) == 20
+            sends.append(count)
+    # 100 octets less 28 of general ciphering leave 5 items a request.
+    assert sends[0] - sends[1] == 4 - 1
 
 
 async def test_a_list_over_hdlc() -> None:

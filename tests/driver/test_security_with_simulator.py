@@ -1,14 +1,12 @@
 """Sessions over real sockets with every suite, policy, form and key of catalogue 2.4 to 2.6, as the wire shows them."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from tests.commands.calendars import set_tou
 from tests.driver.support import driver, execute, meter_of
+from tests.driver.tap import tapped
 
 from metercast.dlms.ciphering import DED_TAGS, GLO_TAGS
 from metercast.dlms.general_protection import GENERAL_DED, GENERAL_GLO, split_general
@@ -20,45 +18,6 @@ from metercast.simulator.simulator import Simulator
 POLICIES = {"authenticated": 0x10, "encrypted": 0x20, "both": 0x30}
 REQUESTS = {0xC0, 0xC1, 0xC3}
 ANSWERS = {0xC4, 0xC5, 0xC7}
-
-
-class Tap:
-    """Stands between client and meter, and keeps the APDUs of both directions."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self.asked: list[bytes] = []
-        self.answered: list[bytes] = []
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        meter_reader, meter_writer = await asyncio.open_connection("127.0.0.1", self._port)
-        ways = ((reader, meter_writer, self.asked), (meter_reader, writer, self.answered))
-        await asyncio.gather(*(self._pass(*way) for way in ways))
-
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, kept: list[bytes]) -> None:
-        try:
-            while True:
-                head = await reader.readexactly(8)
-                apdu = await reader.readexactly(int.from_bytes(head[6:], "big"))
-                kept.append(apdu)
-                writer.write(head + apdu)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
-
-
-@asynccontextmanager
-async def tapped(**options: Any) -> AsyncIterator[tuple[dict[str, Any], Tap, Simulator]]:
-    """One simulated meter behind a tap: its record, through the tap."""
-    async with Simulator(Population.build(1, **options)) as simulator:
-        (document,) = simulator.device_records()
-        tap = Tap(document["connection"]["port"])
-        server = await asyncio.start_server(tap.connected, "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
-        yield document | {"connection": document["connection"] | {"port": port}}, tap, simulator
-        server.close()
 
 
 def control_of(apdu: bytes) -> int:

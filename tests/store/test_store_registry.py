@@ -204,6 +204,19 @@ async def test_a_counter_jumps_ahead_and_never_back(harness: StoreHarness) -> No
     assert await harness.store.reserve_counters(NAME, 1) == 1010
 
 
+async def test_where_a_counter_stands_is_told_without_moving_it(harness: StoreHarness) -> None:
+    assert await harness.store.reserve_counters(NAME, 0) == 1
+    await harness.store.reserve_counters(NAME, 5, at_least=1000)
+    for _ in range(2):
+        assert await harness.store.reserve_counters(NAME, 0) == 1005
+        assert await harness.store.reserve_counters(NAME, 0, at_least=2000) == 2000
+        await harness.reopen()
+    assert await harness.store.reserve_counters(NAME, 1, at_least=2**32 - 1) == 2**32 - 1
+    assert await harness.store.reserve_counters(NAME, 0) == 2**32
+    with pytest.raises(ValueError, match="-1"):
+        await harness.store.reserve_counters(NAME, -1)
+
+
 async def test_a_counter_ends_at_its_last_value(harness: StoreHarness) -> None:
     last = 2**32 - 1
     assert await harness.store.reserve_counters(NAME, 1, at_least=last - 1) == last - 1
@@ -214,11 +227,3 @@ async def test_a_counter_ends_at_its_last_value(harness: StoreHarness) -> None:
         await harness.store.reserve_counters(NAME, 1)
     with pytest.raises(CounterExhausted):
         await harness.store.reserve_counters(NAME, 1, at_least=2**40)
-
-
-@pytest.mark.parametrize("count", [0, -1])
-async def test_nothing_is_no_reservation(harness: StoreHarness, count: int) -> None:
-    first = await harness.store.reserve_counters(NAME, 5)
-    with pytest.raises(ValueError, match="reserve"):
-        await harness.store.reserve_counters(NAME, count)
-    assert await harness.store.reserve_counters(NAME, 1) == first + 5

@@ -57,6 +57,8 @@ async def test_only_the_connection_is_required(idle_api: Api) -> None:
         "hdlc": None,
         "channel": None,
         "maxSessions": 1,
+        "connectTimeoutSeconds": None,
+        "progressTimeoutSeconds": None,
     }
     assert (view["associations"], view["secrets"], view["timeZone"]) == ({}, {}, "UTC")
     stored = await idle_api.parts.store.get_device("m")

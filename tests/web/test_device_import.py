@@ -76,9 +76,13 @@ async def test_csv_with_every_column(idle_api: Api) -> None:
             "receiveWindow": 1,
             "pollAfterSeconds": 5.0,
             "frameDelaySeconds": 0.0,
+            "wakeUpOctets": None,
+            "wakeUpSeconds": 0.0,
         },
         "channel": "gw-1",
         "maxSessions": 3,
+        "connectTimeoutSeconds": None,
+        "progressTimeoutSeconds": None,
     }
     assert view["associations"] == {
         "management": {

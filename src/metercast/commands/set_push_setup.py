@@ -29,7 +29,7 @@ from metercast.commands.read_association import CLASS_ID as ASSOCIATION
 from metercast.commands.read_association import OBJECT_LIST
 from metercast.commands.steps import read
 from metercast.dlms.cosem import CosemAttribute, CosemMethod
-from metercast.dlms.data import Data
+from metercast.dlms.data import Data, Tag
 from metercast.dlms.datetimes import CosemDateTime
 from metercast.dlms.errors import EncodeError
 from metercast.dlms.logical_name import LogicalName
@@ -102,7 +102,7 @@ async def perform(session: MeterSession, parameters: SetPushSetup) -> Outcome:
     if unfit is not None:
         detail = f"the push setup {name} is of version {version}, which has no {unfit}"
         raise StepFailed(ErrorWord.SERVICE_NOT_SUPPORTED, detail)
-    wanted = _wanted(parameters, version)
+    wanted = _wanted(parameters, version, session.profile.dates.date_time)
     before = {index: await session.get(CosemAttribute(CLASS_ID, name, index)) for index in wanted}
     changed = [index for index in _ORDER if index in wanted and not _same(before[index], wanted[index])]
     for index in changed:
@@ -160,11 +160,11 @@ def _unfit(parameters: SetPushSetup, version: int) -> str | None:
     return None
 
 
-def _wanted(parameters: SetPushSetup, version: int) -> dict[int, Data]:
+def _wanted(parameters: SetPushSetup, version: int, date_time: Tag) -> dict[int, Data]:
     wanted: dict[int, Data | None] = {
-        OBJECTS: _array(parameters.objects, lambda each: each.to_data(version)),
+        OBJECTS: _array(parameters.objects, lambda each: each.to_data(version, date_time)),
         DESTINATION: _made(parameters.destination, Destination.to_data),
-        WINDOWS: _array(parameters.windows, Window.to_data),
+        WINDOWS: _array(parameters.windows, lambda each: each.to_data(date_time)),
         RANDOMISATION: _made(parameters.randomisation_seconds, Data.long_unsigned),
         RETRIES: _made(parameters.retries, Data.unsigned),
         REPETITION_DELAY: _made(parameters.repetition_delay_seconds, Data.long_unsigned)
@@ -172,7 +172,7 @@ def _wanted(parameters: SetPushSetup, version: int) -> dict[int, Data]:
         PORT: _made(parameters.port_reference, lambda text: Data.octets(LogicalName.parse(text))),
         CLIENT: _made(parameters.client_sap, Data.integer),
         OPERATION_METHOD: _made(parameters.operation_method, lambda name: Data.enum(OPERATION_METHODS.index(name))),
-        CONFIRMATION: _made(parameters.confirmation, Confirmation.to_data),
+        CONFIRMATION: _made(parameters.confirmation, lambda each: each.to_data(date_time)),
     }
     return {index: value for index, value in wanted.items() if value is not None}
 

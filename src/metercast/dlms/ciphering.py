@@ -7,7 +7,7 @@ import msgspec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from metercast.dlms.axdr import encode_length, take_octets
-from metercast.dlms.errors import DecodeError, EncodeError, SecurityError
+from metercast.dlms.errors import DecodeError, DowngradeError, EncodeError, SecurityError
 
 SUITES: Final = (0, 1, 2)
 AUTHENTICATED: Final = 0x10
@@ -117,7 +117,8 @@ class Cipher:
     def unprotect(self, body: bytes, system_title: bytes) -> Unprotected:
         """Checks and deciphers what `protect` made; `system_title` is the sender's.
 
-        SecurityError: another suite, key set or compression, no protection at all, a tag that is missing or wrong.
+        DowngradeError: another suite, key set or compression, no protection at all. SecurityError: a tag that is
+        missing or wrong.
         GCM is a counter mode, so enciphering a ciphertext gives its plaintext; the tag of that plaintext, cut to 12
         octets, must then be the tag received.
         """
@@ -128,7 +129,7 @@ class Cipher:
         security_control = body[0]
         how = security_control & BOTH
         if security_control != how | self._marks or not how:
-            raise SecurityError(f"security control 0x{security_control:02X} is not of {self._name}")
+            raise DowngradeError(f"security control 0x{security_control:02X} is not of {self._name}")
         octets = body[1:5]
         nonce = system_title + octets
         counter = int.from_bytes(octets, "big")

@@ -40,6 +40,7 @@ CLIENT_DEFAULT = Conformance(
     | Conformance.BLOCK_TRANSFER_SET
     | Conformance.BLOCK_TRANSFER_ACTION
     | Conformance.MULTIPLE_REFERENCES
+    | Conformance.ACCESS
     | Conformance.GET
     | Conformance.SET
     | Conformance.SELECTIVE_ACCESS

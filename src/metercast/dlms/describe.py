@@ -8,6 +8,7 @@ import msgspec
 
 from metercast.dlms import acse, action, get
 from metercast.dlms import set as set_service
+from metercast.dlms.access import ACCESS_REQUEST, ACCESS_RESPONSE, decode_access_request, decode_access_response
 from metercast.dlms.ciphering import HEADER_SIZE
 from metercast.dlms.conformance import names
 from metercast.dlms.cosem import CosemAttribute, CosemMethod
@@ -135,6 +136,8 @@ _DECODERS: dict[int, tuple[str, Callable[[bytes], Any]]] = {
     DATA_NOTIFICATION: ("data-notification", decode_notification),
     EVENT_NOTIFICATION: ("event-notification", decode_notification),
     0xD8: ("exception-response", decode_exception_response),
+    ACCESS_REQUEST: ("access-request", decode_access_request),
+    ACCESS_RESPONSE: ("access-response", decode_access_response),
     GENERAL_BLOCK_TRANSFER: ("general-block-transfer", decode_general_block),
 }
 _BLOCKS = (

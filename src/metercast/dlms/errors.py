@@ -42,7 +42,15 @@ class LinkRefused(RemoteProtocolError):
 
 
 class SecurityError(RemoteProtocolError):
-    """Forged, downgraded or replayed: the peer does not prove that it holds the keys."""
+    """The peer does not prove that it holds the keys: forged, where no error below says it better."""
+
+
+class DowngradeError(SecurityError):
+    """Less protection than was agreed on: none, another suite or key, no challenge."""
+
+
+class ReplayError(SecurityError):
+    """An invocation counter that does not rise, or a challenge of our own."""
 
 
 class IdentityError(SecurityError):

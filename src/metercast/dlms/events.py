@@ -86,6 +86,13 @@ class ActionListResult(msgspec.Struct, frozen=True):
     results: list[ActionResult]
 
 
+class AccessResult(msgspec.Struct, frozen=True):
+    """One result for each item; `time` is the server's date-time of twelve octets, or empty."""
+
+    time: bytes
+    results: list[GetResult | SetResult | ActionResult]
+
+
 class ServiceError(msgspec.Struct, frozen=True):
     """The server refused the service with a confirmed-service-error."""
 
@@ -109,6 +116,7 @@ Event = (
     | GetListResult
     | SetListResult
     | ActionListResult
+    | AccessResult
     | ExceptionResponse
     | ServiceError
     | Released

@@ -18,6 +18,7 @@ from metercast.domain.replacement import Replacement, SecretKind
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Sap = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Timeout = Annotated[float, msgspec.Meta(ge=1, le=3600)]
 ClientSap = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 SystemTitle = Annotated[str, msgspec.Meta(pattern="^[0-9A-Fa-f]{16}$", description="8 octets, hex")]
@@ -64,6 +65,7 @@ class Hdlc(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=Tr
     The server's address has 1, 2 or 4 octets: its upper part is `serverSap`, its lower part `physicalDevice`. Sizes
     are octets of information a frame, windows frames before an answer: the most that is proposed. After
     `pollAfterSeconds` of silence the meter is asked for what was lost; `frameDelaySeconds` pass before each sending.
+    Where the line must be woken, `wakeUpOctets` (hex) go out first, and `wakeUpSeconds` pass before the first frame.
     """
 
     address_size: Literal[1, 2, 4] = 1
@@ -74,12 +76,15 @@ class Hdlc(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=Tr
     receive_window: Annotated[int, msgspec.Meta(ge=1, le=7)] = 1
     poll_after_seconds: Annotated[float, msgspec.Meta(gt=0, le=600)] = 5.0
     frame_delay_seconds: Annotated[float, msgspec.Meta(ge=0, le=10)] = 0.0
+    wake_up_octets: Annotated[str, msgspec.Meta(pattern="^([0-9A-Fa-f]{2}){1,256}$")] | None = None
+    wake_up_seconds: Annotated[float, msgspec.Meta(ge=0, le=120)] = 0.0
 
 
 class Connection(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
     """`channel` (default host:port) is what meters behind one gateway share; `max_sessions` its limit.
 
-    `hdlc` is for the framing of that name, and may be left out there.
+    `hdlc` is for the framing of that name, and may be left out there. The timeouts go before the server's own where
+    this meter, or the way to it, needs others.
     """
 
     type: Literal["tcp"] = "tcp"
@@ -89,6 +94,8 @@ class Connection(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fie
     hdlc: Hdlc | None = None
     channel: Name | None = None
     max_sessions: Annotated[int, msgspec.Meta(ge=1, le=10000)] = 1
+    connect_timeout_seconds: Timeout | None = None
+    progress_timeout_seconds: Timeout | None = None
 
     @property
     def channel_name(self) -> str:

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import msgspec
 
-from metercast.domain.words import ErrorWord
+from metercast.domain.words import ErrorWord, SecurityEvent
 
 
 class How(StrEnum):
@@ -46,6 +46,7 @@ class Outcome(msgspec.Struct, frozen=True):
     delay_seconds: float = 0.0
     may_be_left: bool = False
     final: bool = False  # it is not tried again, whatever its word says
+    alarms: tuple[SecurityEvent, ...] = ()  # what the session met that only an attack or a wrong record explains
 
     @classmethod
     def done(cls, result: Any = None) -> Self:

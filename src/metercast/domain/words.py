@@ -61,6 +61,15 @@ class ErrorWord(StrEnum):
         return ERROR_CLASSES[self]
 
 
+class SecurityEvent(StrEnum):
+    """What a meter, or someone in its place, did that only an attack or a wrong record explains."""
+
+    DOWNGRADED = "downgraded"  # less protection than was agreed on
+    REPLAYED = "replayed"  # an invocation counter that does not rise
+    FORGED = "forged"  # a tag or proof that the keys do not make
+    IMPOSTOR = "impostor"  # another meter than the one named
+
+
 _TRANSIENT = ErrorClass.TRANSIENT
 _PERMANENT = ErrorClass.PERMANENT
 _AMBIGUOUS = ErrorClass.AMBIGUOUS

@@ -97,6 +97,17 @@ class InvocationCounters:
             raise CounterJump(counter.value, last_accepted, limit)
         await self.rise(counter, last_accepted + 1)
 
+    async def accept(self, name: CounterName, received: int) -> bool:
+        """Whether `received` is above all that were accepted under that name; then it is kept, durably.
+
+        A refused one moves nothing: whoever repeats it can't push the mark ahead of the meter.
+        """
+        value = received + 1  # counters of a name begin with 1
+        if value < await self._store.reserve_counters(name, 0):
+            return False
+        await self._store.reserve_counters(name, 1, value)
+        return True
+
 
 def key_fingerprint(key: bytes) -> str:
     """What names a key without telling it."""

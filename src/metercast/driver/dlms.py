@@ -6,6 +6,8 @@ import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+import msgspec
+
 from metercast.commands.contract import StepFailed
 from metercast.domain.meter import Meter
 from metercast.domain.outcome import Outcome, Phase
@@ -20,6 +22,7 @@ from metercast.driver.resync import resynchronise
 from metercast.driver.session import DlmsSession
 from metercast.driver.session_secrets import Keeper
 from metercast.driver.timeouts import Timeouts
+from metercast.driver.tracing import Tracer
 from metercast.driver.transport import Connector
 from metercast.driver.watch import Watchdog
 from metercast.profiles.collection import BUILT_IN, Profiles
@@ -58,6 +61,7 @@ class DlmsDriver:
         images: ImageShelf | None = None,
         keeper: Keeper | None = None,
         memory: MeterMemory | None = None,
+        tracer: Tracer | None = None,
         challenge: Callable[[], bytes] = _challenge,
         clock: Callable[[], datetime] = _now,
     ) -> None:
@@ -69,6 +73,7 @@ class DlmsDriver:
         self._images = images
         self._keeper = keeper
         self._memory = memory or MeterMemory()
+        self._tracer = tracer
         self._challenge = challenge
         self._clock = clock
         self.notified = 0
@@ -79,7 +84,7 @@ class DlmsDriver:
         except UnknownProfile as error:
             detail = f"profile {meter.record.profile!r} of the meter's record: {error}"
             return Outcome.failed(ErrorWord.UNKNOWN_PROFILE, detail[:MAX_DETAIL], Phase.BEFORE_ASSOCIATION)
-        watch = self._watchdog.watch()
+        watch = self._watchdog.watch(self._watchdog.timeouts.of_meter(meter.record.connection))
         session = DlmsSession(
             meter,
             checkpoint,
@@ -93,6 +98,9 @@ class DlmsDriver:
             self._keeper,
             self._images,
         )
+        if self._tracer is not None:
+            session.trace = self._tracer.begin(command, meter, checkpoint)
+        outcome: Outcome | None = None
         try:
             outcome = await self._run(session, command)
         except GiveBack as reason:
@@ -103,6 +111,10 @@ class DlmsDriver:
         finally:
             self.notified += session.notified
             await session.end()
+            if session.trace is not None:
+                session.trace.end("given up" if outcome is None else _told(outcome))
+        if session.alarms:
+            outcome = msgspec.structs.replace(outcome, alarms=tuple(session.alarms))
         if _log.isEnabledFor(logging.DEBUG):
             said = outcome.error or outcome.how or outcome.kind
             _log.debug("%s %s: %s after %s", meter.device_id, command.type.name, said, session.phase.name)
@@ -146,8 +158,17 @@ class DlmsDriver:
         return outcome
 
 
+def _told(outcome: Outcome) -> str:
+    """For a trace; the result is not in it."""
+    said = outcome.error or outcome.how or outcome.kind
+    return f"the session ended: {said}" + (f": {outcome.detail}" if outcome.detail else "")
+
+
 def _failed(session: DlmsSession, failure: StepFailed) -> Outcome:
-    return Outcome.failed(failure.error, failure.detail[:MAX_DETAIL], session.phase, failure.result, failure.progress)
+    detail = failure.detail[:MAX_DETAIL]
+    if failure.error is ErrorWord.SECURITY_VIOLATION and session.phase is Phase.CHANGING:
+        detail += "; a change had been sent, and the meter may have made it"
+    return Outcome.failed(failure.error, detail, session.phase, failure.result, failure.progress)
 
 
 def _gave_back(session: DlmsSession, reason: GiveBack) -> Outcome:

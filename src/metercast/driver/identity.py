@@ -6,7 +6,7 @@ from metercast.commands.contract import StepFailed
 from metercast.dlms.cosem import CosemAttribute
 from metercast.dlms.data import Data, Tag
 from metercast.dlms.errors import DecodeError
-from metercast.domain.words import ErrorWord
+from metercast.domain.words import ErrorWord, SecurityEvent
 
 if TYPE_CHECKING:
     from metercast.driver.session import DlmsSession
@@ -21,10 +21,12 @@ async def check_identity(session: "DlmsSession") -> None:
             title = await _read(session, CosemAttribute(64, objects.security_setup, 5))
         expected = identity.server_system_title.upper()
         if title.hex().upper() != expected:
+            session.alarm(SecurityEvent.IMPOSTOR)
             raise _mismatch("server system title", title.hex().upper(), expected)
     if identity.logical_device_name is not None:
         name = await _read(session, CosemAttribute(1, objects.logical_device_name, 2))
         if name.rstrip(b"\0 ") != identity.logical_device_name.encode().rstrip(b" "):
+            session.alarm(SecurityEvent.IMPOSTOR)
             raise _mismatch("logical device name", _text(name), repr(identity.logical_device_name))
 
 

@@ -12,8 +12,8 @@ from metercast.commands.contract import MeterRefused, SelectionUnavailable, Step
 from metercast.dlms.association import ClientAssociation
 from metercast.dlms.cosem import CosemAttribute, CosemMethod, Selection
 from metercast.dlms.data import Data
-from metercast.dlms.errors import DlmsError
-from metercast.dlms.events import ActionResult, Associated, GetListResult, GetResult, SetResult
+from metercast.dlms.errors import DlmsError, ReplayError, SecurityError
+from metercast.dlms.events import ActionResult, Associated, GetResult, SetResult
 from metercast.dlms.hls import MAX_CHALLENGE
 from metercast.dlms.notification import EventNotification, Notification
 from metercast.dlms.protection import NO_COUNTERS
@@ -22,17 +22,19 @@ from metercast.dlms.settings import AssociationSettings, Authentication
 from metercast.domain.firmware import FirmwareImage, Transferred
 from metercast.domain.meter import Meter, Secrets
 from metercast.domain.outcome import Phase
-from metercast.domain.words import ErrorWord
+from metercast.domain.words import ErrorWord, SecurityEvent
 from metercast.driver.contract import Checkpoint, GiveBack
 from metercast.driver.conversation import Conversation, ExceptionAnswer, ServiceRefused
 from metercast.driver.counters import InvocationCounters
 from metercast.driver.errors import TransportError
-from metercast.driver.failures import ASSOCIATE, WAIT, Step, connect_failure, failure_of
+from metercast.driver.failures import ASSOCIATE, WAIT, Step, connect_failure, event_of, failure_of
 from metercast.driver.images import ImageShelf
 from metercast.driver.links import link_to
+from metercast.driver.lists import ListReader, ListService, request, results_in
 from metercast.driver.memory import MeterMemory
 from metercast.driver.session_secrets import Keeper, SessionSecrets
 from metercast.driver.supply import CounterSupply
+from metercast.driver.tracing import SessionTracer
 from metercast.driver.transport import Connector, Transport
 from metercast.driver.watch import Watch
 from metercast.driver.words import result_word
@@ -51,15 +53,12 @@ _COUNTER_SUSPECTS = frozenset(
 )
 _SECURITY_WORDS = frozenset({ErrorWord.AUTHENTICATION_FAILED, ErrorWord.INVOCATION_COUNTER_ERROR})
 
-MAX_LIST = 32
-_LIST_HEAD = 4  # tag, form, invoke-id, count
-_LIST_ITEM = 10  # a descriptor, no selection
-
 
 class DlmsSession:
     """Implements commands.contract.MeterSession. `phase` never goes back, whatever is tried again, but by `settle`.
 
-    `notified` counts what the meter sent without being asked.
+    `notified` counts what the meter sent without being asked. `alarms` are the security events of the session, each
+    kind once.
     """
 
     __slots__ = (
@@ -70,18 +69,20 @@ class DlmsSession:
         "_conversation",
         "_counters",
         "_images",
-        "_lists_refused",
+        "_lists",
         "_memory",
         "_settings",
         "_supply",
         "_transport",
         "_watch",
+        "alarms",
         "associated",
         "keys",
         "meter",
         "notified",
         "phase",
         "profile",
+        "trace",
     )
 
     def __init__(
@@ -104,6 +105,8 @@ class DlmsSession:
         self.phase = Phase.BEFORE_ASSOCIATION
         self.associated: Associated | None = None
         self.notified = 0
+        self.alarms: list[SecurityEvent] = []
+        self.trace: SessionTracer | None = None
         self._checkpoint = checkpoint
         self._connector = connector
         self._counters = counters
@@ -112,7 +115,7 @@ class DlmsSession:
         self._clock = clock
         self._images = images
         self._memory = memory
-        self._lists_refused = False
+        self._lists = ListReader()
         self._conversation: Conversation | None = None
         self._transport: Transport | None = None
         self._supply: CounterSupply | None = None
@@ -166,7 +169,7 @@ class DlmsSession:
     async def get(self, attribute: CosemAttribute, selection: Selection | None = None) -> Data:
         conversation = await self._open()
         what = Step("GET", attribute)
-        if selection is not None and not conversation.association.has_selective_access:
+        if selection is not None and not conversation.association.negotiated.has_selective_access:
             raise SelectionUnavailable(ErrorWord.SERVICE_NOT_SUPPORTED, f"{what}: selective access was not negotiated")
         try:
             apdu = conversation.association.get(attribute, selection)
@@ -182,13 +185,15 @@ class DlmsSession:
 
     async def get_list(self, attributes: Sequence[CosemAttribute]) -> list[Data | MeterRefused]:
         results: list[Data | MeterRefused] = []
+        conversation = await self._open()
         while len(results) < len(attributes):
             left = attributes[len(results) :]
-            size = self._list_size()
-            if size > 1 and len(left) > 1:
-                results += await self._read_list(left[:size]) or []
-            else:
+            chosen = self._lists.choose(conversation.association.negotiated) if len(left) > 1 else None
+            if chosen is None:
                 results.append(await self._read_one(left[0]))
+            else:
+                service, size = chosen
+                results += await self._read_list(service, left[:size]) or []
         return results
 
     async def set(self, attribute: CosemAttribute, value: Data | Callable[[], Data]) -> None:
@@ -224,20 +229,14 @@ class DlmsSession:
 
     # -- several attributes at once --------------------------------------------------------------------------------
 
-    def _list_size(self) -> int:
-        """How many attributes may be asked for in one request, 1 where lists are of no use."""
-        association = self._conversation.association if self._conversation is not None else None
-        if association is None or not association.has_lists or self._lists_refused:
-            return 1
-        limit = association.request_limit
-        return MAX_LIST if limit is None else min(MAX_LIST, (limit - _LIST_HEAD) // _LIST_ITEM)
-
-    async def _read_list(self, attributes: Sequence[CosemAttribute]) -> list[Data | MeterRefused] | None:
+    async def _read_list(
+        self, service: ListService, attributes: Sequence[CosemAttribute]
+    ) -> list[Data | MeterRefused] | None:
         """None where the meter does not take the list, whatever it promised: it is not asked for one again."""
         conversation = await self._open()
         what = Step("GET list from", attributes[0])
         try:
-            apdu = conversation.association.get_list([(attribute, None) for attribute in attributes])
+            apdu = request(conversation.association, service, attributes)
         except DlmsError as error:
             raise failure_of(error, what) from error
         conversation.send(apdu)
@@ -246,15 +245,16 @@ class DlmsSession:
         except ServiceRefused as refused:
             if refused.error in _SECURITY_WORDS:
                 raise
-            event = None
-        if isinstance(event, GetListResult):
-            return [
-                each.data if each.data is not None else _refused(Step("GET", attribute), each.error)
-                for attribute, each in zip(attributes, event.results, strict=True)
-            ]
-        if event is not None and not isinstance(event, GetResult):
-            raise _unexpected(what, event)
-        self._lists_refused = True
+        else:
+            results = results_in(event)
+            if results is not None:
+                return [
+                    each.data if each.data is not None else _refused(Step("GET", attribute), each.error)
+                    for attribute, each in zip(attributes, results, strict=True)
+                ]
+            if not isinstance(event, GetResult):
+                raise _unexpected(what, event)
+        self._lists.refuse(service)
         return None
 
     async def _read_one(self, attribute: CosemAttribute) -> Data | MeterRefused:
@@ -288,12 +288,28 @@ class DlmsSession:
         self.phase = max(self.phase, Phase.ASSOCIATING)
         try:
             self.associated = await conversation.associated()
+            await self._check_freshness(conversation.association)
         except StepFailed as failure:
             if failure.error is ErrorWord.AUTHENTICATION_FAILED:
                 self._memory.refused(self.meter.device_id, self.profile.lockout)
             raise
         self._memory.accepted(self.meter.device_id)
         self.phase = max(self.phase, Phase.READING)
+
+    async def _check_freshness(self, association: ClientAssociation) -> None:
+        """Without HLS nothing that the meter says is an answer to anything new, unless the association has a key of
+        its own: a recording of an old association must not pass for a meter. So the meter's counters must rise from
+        one to the next."""
+        settings, counter = self._settings, association.last_received_counter
+        if settings is None or settings.authentication.is_hls or settings.dedicated or counter is None:
+            return
+        assert self._supply is not None
+        title = self.proved_system_title or settings.server_system_title or b""
+        if not await self._supply.accept(title, counter):
+            error = ReplayError(f"invocation counter {counter} was received before, in another association")
+            self._alarm(error)
+            self.drop()
+            raise failure_of(error, ASSOCIATE) from error
 
     @property
     def proved_system_title(self) -> bytes | None:
@@ -375,7 +391,14 @@ class DlmsSession:
         self.drop()
         await self._previous_gone()
 
+    def alarm(self, event: SecurityEvent) -> None:
+        if event not in self.alarms:
+            self.alarms.append(event)
+
     # -- steps -----------------------------------------------------------------------------------------------------
+
+    def _alarm(self, error: SecurityError) -> None:
+        self.alarm(event_of(error))
 
     async def _converse(self, settings: AssociationSettings, supply: CounterSupply | None) -> Conversation:
         counters = supply.next if supply is not None else NO_COUNTERS
@@ -399,10 +422,13 @@ class DlmsSession:
             transport = await self._watch.connecting(self._connector.connect(self.meter))
         except (OSError, ValueError) as error:
             raise connect_failure(error, where) from error
+        if self.trace is not None:
+            twin, _ = link_to(connection, settings, self.profile.delays)
+            transport, link = self.trace.listen(transport, link, twin, settings)
         self._transport = transport
         self._watch.attach(transport)
         conversation = Conversation(
-            transport, link, association, self._watch, self._checkpoint, supply, pace, self._notify
+            transport, link, association, self._watch, self._checkpoint, supply, pace, self._notify, self._alarm
         )
         conversation.asks_for_release = self.profile.association.release
         try:

@@ -49,6 +49,12 @@ class CounterSupply:
                 await _reserved(counters.rise(counter, previous.value))
         return cls(counters, counter)
 
+    async def accept(self, sender: bytes, counter: int) -> bool:
+        """Whether `counter`, the first of an association that the meter `sender` used, is above all former ones."""
+        mine = self._counter.name
+        name = CounterName(mine.device_id, mine.key, sender.hex().upper())
+        return await _reserved(self._counters.accept(name, counter))
+
     @property
     def is_low(self) -> bool:
         return self._counter.is_low

@@ -47,7 +47,7 @@ class Engine:
         self._worker = Worker(
             store,
             queue,
-            Executor(store, driver, vault, clock, slice_seconds=limits.slice_seconds),
+            Executor(store, driver, vault, clock, alarm=self.stats.alarm, slice_seconds=limits.slice_seconds),
             commands,
             self.stats,
             _OWNER_PREFIX + uuid.uuid4().hex,

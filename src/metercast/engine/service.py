@@ -33,6 +33,7 @@ from metercast.engine.submission import (
     new_task,
     task_id_for,
 )
+from metercast.engine.traces import Traces
 from metercast.profiles.model import GENERIC
 from metercast.store.contract import Store
 from metercast.store.pages import Page
@@ -70,10 +71,12 @@ class Service:
         clock: Callable[[], datetime],
         rules: SubmissionRules | None = None,
         profiles: Collection[str] = (GENERIC,),
+        traces: Traces | None = None,
     ) -> None:
         self.meters = Meters(store, sealer, profiles)
         self.keys = ApiKeys(store)
         self.images = Images(store, commands.values())
+        self.traces = traces or Traces(None, clock)
         self.submitted: Counter[str] = Counter()  # tasks since the start of this process, by command type
         self._store = store
         self._commands = commands

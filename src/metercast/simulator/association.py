@@ -5,6 +5,7 @@ Order of checks as in catalogue 2.2 to 2.7; what is refused, is refused as stric
 
 from enum import Enum, auto
 
+from metercast.dlms.access import ACCESS_REQUEST
 from metercast.dlms.acse import AARQ, RLRQ, Mechanism, Rlre, decode_rlrq
 from metercast.dlms.action import (
     ACTION_REQUEST,
@@ -214,7 +215,7 @@ class ServerAssociation:
         else:
             self._observer.refused("a ciphered APDU in a context without ciphering")
             return NOT_ALLOWED
-        if apdu[0] not in (GET_REQUEST, SET_REQUEST, ACTION_REQUEST):
+        if apdu[0] not in (GET_REQUEST, SET_REQUEST, ACTION_REQUEST, ACCESS_REQUEST):
             self._observer.refused(f"APDU 0x{apdu[0]:02X} is not supported")
             return UNSUPPORTED
         demanded = self._opened.policy

@@ -120,7 +120,7 @@ def simulate(
             time_zone=time_zone,
             control_mode=control_mode,
             multiple_references=multiple_references,
-            hdlc=HdlcSpec() if hdlc else None,
+            hdlc=HdlcSpec(address_size=4 if gateway else 1) if hdlc else None,
         )
         options = SimulatorOptions(
             population=population,

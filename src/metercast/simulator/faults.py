@@ -153,7 +153,10 @@ class LoseImageBlocks(Fault, frozen=True, tag="lose-image-blocks"):
 
 
 class RefuseLists(Fault, frozen=True, tag="refuse-lists"):
-    """Promises multiple references in the AARE, and then refuses every GET, SET and ACTION with a list."""
+    """Promises multiple references in the AARE, or ACCESS, and then refuses every GET, SET and ACTION with a list.
+
+    ACCESS is always refused with an exception-response.
+    """
 
     answer: Literal["exception-response", "confirmed-service-error", "data-access-result"] = "exception-response"
 

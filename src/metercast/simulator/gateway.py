@@ -78,6 +78,10 @@ class GatewayLine(TcpLine):
             self._waiting += data
             self.pause_writing()
             return
+        self.take(data)
+
+    def take(self, data: bytes) -> None:
+        """What comes while it is this connection's turn."""
         try:
             requests = self._framing.feed(data)
         except DlmsError:

@@ -32,6 +32,7 @@ Endpoints = Mapping[str, Endpoint]
 
 FIRST_OWN_ADDRESS = IPv4Address("127.16.0.1")
 FIRST_GATEWAY_SAP = 16
+FIRST_PHYSICAL, LAST_SHORT_PHYSICAL = 16, 125  # of meters on one serial line (catalogue 2.1)
 CLIENT_SYSTEM_TITLE = bytes.fromhex("4D43530000000001")
 MAX_METERS = 60_000
 
@@ -78,7 +79,8 @@ class Population:
         """`count` meters, named meter-0001 and so on.
 
         Ports go up from `base_port` (0: the system chooses each); with `own_addresses` each meter has a loopback
-        address of its own and the port is the same. The last `gateway` meters stand behind one gateway.
+        address of its own and the port is the same. The last `gateway` meters stand behind one gateway or, with `hdlc`,
+        on one serial line.
         `protection` overrides what the security implies (both for hls-gmac, none otherwise), `suite` the security
         suite (1 for hls-ecdsa, 0 otherwise). `dedicated` and `general` let the meters' records ask for dedicated keys
         and general ciphering, where anything is ciphered. `clock_offset` None gives each clock an error of its own,
@@ -86,8 +88,10 @@ class Population:
         """
         if not 0 <= gateway <= count <= MAX_METERS:
             raise ValueError(f"{count} meters, {gateway} behind a gateway: at most {MAX_METERS}, the gateway's within")
-        if hdlc is not None and gateway:
-            raise ValueError("meters behind a gateway speak the TCP wrapper")
+        if hdlc is not None and gateway and hdlc.address_size == 1:
+            raise ValueError("meters on one serial line are told apart by an HDLC address of 2 or 4 octets")
+        if hdlc is not None and hdlc.address_size == 2 and gateway > LAST_SHORT_PHYSICAL - FIRST_PHYSICAL:
+            raise ValueError("so many meters on one serial line need an HDLC address of 4 octets")
         if own_addresses and base_port == 0:
             raise ValueError("meters with addresses of their own need a port")
         if base_port and not own_addresses and base_port + count > 65536:
@@ -95,6 +99,7 @@ class Population:
         meters = []
         for index in range(count):
             behind = index >= count - gateway
+            place = index - (count - gateway)
             authentication = MIXED[index % len(MIXED)] if security == "mixed" else security
             spec = _meter(index + first_number, seed, authentication, protection, suite)
             encrypts = spec.protection in ("encrypted", "both")
@@ -108,13 +113,13 @@ class Population:
                     host=own_host,
                     port=own_port,
                     gateway="gw-1" if behind else None,
-                    server_sap=FIRST_GATEWAY_SAP + index - (count - gateway) if behind else 1,
+                    server_sap=FIRST_GATEWAY_SAP + place if behind and hdlc is None else 1,
                     max_pdu=max_pdu,
                     time_zone=time_zone,
                     control_mode=control_mode,
                     conformance=DEFAULT_CONFORMANCE | (MULTIPLE_REFERENCES if multiple_references else 0),
                     clock_offset=offset,
-                    hdlc=hdlc,
+                    hdlc=replace(hdlc, physical_device=FIRST_PHYSICAL + place) if behind and hdlc is not None else hdlc,
                     firmware=firmware or FirmwareSpec(),
                     dialect=dialect,
                     dedicated_ciphering=dedicated and encrypts,

@@ -17,6 +17,8 @@ from metercast.simulator.log import AnyEvent, SessionLog
 from metercast.simulator.meter import SimulatedMeter
 from metercast.simulator.population import Endpoint, Population
 from metercast.simulator.pusher import MeterPusher
+from metercast.simulator.serial_line import SerialLine
+from metercast.simulator.spec import GatewaySpec
 from metercast.simulator.witness import Predicate, Witness
 
 BACKLOG = 64
@@ -98,9 +100,10 @@ class Simulator:
                     meter.on_reboot = partial(self._refuse_for, meter)
                     await self._follow_refusal(meter)
             for spec in self.population.gateways:
-                behind = {m.spec.server_sap: m for m in self._meters.values() if m.spec.gateway == spec.name}
+                meters = [meter for meter in self._meters.values() if meter.spec.gateway == spec.name]
+                behind = {meter.spec.server_sap: meter for meter in meters}
                 gateway = Gateway(behind, second_waits=spec.second_connection == "wait")
-                listener = _Listener((spec.host, spec.port), self._gateway_factory(gateway))
+                listener = _Listener((spec.host, spec.port), self._gateway_factory(gateway, meters, spec))
                 self._gateways[spec.name] = (gateway, listener)
                 await listener.listen()
         except BaseException:
@@ -199,7 +202,9 @@ class Simulator:
     def _factory(self, meter: SimulatedMeter) -> LineFactory:
         return lambda: MeterLine(meter, self._lines)
 
-    def _gateway_factory(self, gateway: Gateway) -> LineFactory:
+    def _gateway_factory(self, gateway: Gateway, meters: list[SimulatedMeter], spec: GatewaySpec) -> LineFactory:
+        if any(meter.spec.hdlc is not None for meter in meters):
+            return lambda: SerialLine(gateway, meters, self._lines, spec)
         return lambda: GatewayLine(gateway, self._lines)
 
 

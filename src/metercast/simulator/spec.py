@@ -23,6 +23,7 @@ SELECTIVE_ACCESS = 0x000004
 MULTIPLE_REFERENCES = 0x000200
 BLOCK_TRANSFERS = 0x001C00
 GENERAL_BLOCK_TRANSFER = 0x200000
+ACCESS = 0x000040
 GENERAL_PROTECTION = 0x400000
 DEFAULT_MAX_PDU = 1024
 
@@ -173,12 +174,16 @@ class MeterSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewaySpec:
-    """One address with several meters behind it, told apart by server SAP; it takes one TCP session at a time.
+    """One address with several meters behind it; it takes one TCP session at a time.
 
-    A second connection is closed at once, or waits unserved until the first one ends.
+    They are told apart by server SAP or, where they speak HDLC on one serial line, by their HDLC address. A second
+    connection is closed at once, or waits unserved until the first one ends. With `wake_up` the line is a modem's: it
+    passes on nothing until those octets have come and `wake_up_seconds` have gone by, and then says so.
     """
 
     name: str
     host: str = "127.0.0.1"
     port: int = 0
     second_connection: Literal["close", "wait"] = "close"
+    wake_up: bytes = b""
+    wake_up_seconds: float = 0.0

@@ -169,6 +169,8 @@ METER_VIEW: dict[str, Any] = {
         "hdlc": None,
         "channel": "gw-17",
         "maxSessions": 1,
+        "connectTimeoutSeconds": None,
+        "progressTimeoutSeconds": None,
     },
     "serverSap": 1,
     "profile": "generic",
