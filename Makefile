@@ -25,7 +25,7 @@ demo: $(DEMO_$(STORE))  ## Set up and run SET_TOU on 200 simulated meters, end t
 test: check  ## Set up, then format, lint, types and all tests
 	@$(BIN)/pytest -n 2 --dist loadgroup
 
-check: $(VENV)/dev.stamp $(VENV)/mongodb-server/ready.stamp
+check: $(VENV)/dev.stamp $(VENV)/mongodb-server/ready.stamp $(VENV)/gurux-client/ready.stamp
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
@@ -41,7 +41,7 @@ lock:  ## Make the lock files again from pyproject.toml (needs uv)
 	  pyproject.toml requirements/build.in -o run.lock
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --all-extras pyproject.toml requirements/dev.in -c run.lock -o dev.lock
-	for each in mongodb-server bench-peers; do \
+	for each in mongodb-server gurux-client bench-peers; do \
 	  uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	    requirements/$$each.in -o requirements/$$each.lock; done
 

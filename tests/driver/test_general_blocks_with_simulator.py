@@ -43,7 +43,7 @@ async def test_without_any_block_transfer_nothing_of_a_long_request_is_sent() ->
         (document,) = simulator.device_records()
         raw = set_tou()
         outcome = await execute(meter_of(document), "SET_TOU", raw, by=driver(timeouts=PATIENT))
-        assert outcome.error is ErrorWord.SERVICE_NOT_SUPPORTED
+        assert outcome.error is ErrorWord.PDU_TOO_LONG
         assert outcome.detail is not None
         assert "does not fit the server's PDU" in outcome.detail
 

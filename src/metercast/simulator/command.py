@@ -5,6 +5,7 @@ from typing import Literal
 
 import click
 
+from metercast.simulator.dialect import LIKE
 from metercast.simulator.faults import FaultRule, parse_fault_rules
 from metercast.simulator.firmware import make_image
 from metercast.simulator.population import MAX_METERS, Population
@@ -55,6 +56,13 @@ _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 @click.option("--time-zone", default="Europe/Amsterdam", show_default=True, help="IANA zone of the meters.")
 @click.option("--control-mode", type=click.IntRange(0, 7), default=4, show_default=True, help="Of their relays.")
 @click.option("--multiple-references", is_flag=True, help="The meters take requests with lists.")
+@click.option(
+    "--like",
+    type=click.Choice(list(LIKE)),
+    default="generic",
+    show_default=True,
+    help="Meters as this profile says they are, and records that name it.",
+)
 @click.option("--log", "log_path", type=_FILE, help="NDJSON of every session and service.")
 @click.option("--devices-out", type=_FILE, help="NDJSON of the meters, with their keys, for the device import.")
 @click.option("--state-out", type=_FILE, help="JSON of the physical state, at the end and on SIGUSR1.")
@@ -84,6 +92,7 @@ def simulate(
     time_zone: str,
     control_mode: int,
     multiple_references: bool,
+    like: str,
     log_path: Path | None,
     devices_out: Path | None,
     state_out: Path | None,
@@ -119,6 +128,7 @@ def simulate(
             max_pdu=max_pdu,
             time_zone=time_zone,
             control_mode=control_mode,
+            dialect=LIKE[like],
             multiple_references=multiple_references,
             hdlc=HdlcSpec(address_size=4 if gateway else 1) if hdlc else None,
         )
