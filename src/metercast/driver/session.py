@@ -193,7 +193,9 @@ class DlmsSession:
                 results.append(await self._read_one(left[0]))
             else:
                 service, size = chosen
-                results += await self._read_list(service, left[:size]) or []
+                part = await self._read_list(service, left[:size]) or []
+                for attribute, result in zip(left, part, strict=False):
+                    results.append(await self._read_one(attribute) if _did_not_fit(result) else result)
         return results
 
     async def set(self, attribute: CosemAttribute, value: Data | Callable[[], Data]) -> None:
@@ -469,6 +471,11 @@ class DlmsSession:
     def _send_change(self, conversation: Conversation, apdu: bytes) -> None:
         conversation.send(apdu)
         self.phase = Phase.CHANGING
+
+
+def _did_not_fit(result: Data | MeterRefused) -> bool:
+    """The meter could not put the value into the answer to a list; alone it may have room."""
+    return isinstance(result, MeterRefused) and result.error is ErrorWord.TRANSFER_ABORTED
 
 
 def _refused(what: Step, result: Any) -> MeterRefused:
