@@ -13,7 +13,7 @@ BESIDE_postgres := $(BIN)/python -m tests.servers postgres --
 BESIDE_mongodb  := $(BIN)/python -m tests.servers mongodb --
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench serve lock clean
+.PHONY: help demo test check fuzz bench serve lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ check: $(VENV)/dev.stamp $(VENV)/mongodb-server/ready.stamp $(VENV)/gurux-client
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+
+fuzz: $(VENV)/dev.stamp  ## Throw octets at every parser for SECONDS, 300 without it; says what was found
+	@$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),300)
 
 bench: $(VENV)/dev.stamp $(VENV)/mongodb-server/ready.stamp $(VENV)/bench-peers/ready.stamp  ## Run the benchmarks; fails below a bar
 	@$(BIN)/python -m bench
