@@ -12,7 +12,7 @@ from dlms_cosem.protocol import acse, xdlms
 from dlms_cosem.protocol.wrappers import WrapperHeader, WrapperProtocolDataUnit
 from dlms_cosem.protocol.xdlms.conformance import Conformance as WitnessConformance
 from dlms_cosem.utils import parse_as_dlms_data
-from tests.dlms.meter import AK, CLIENT, CTOS, EK, SERVER, STOC, settings_of
+from tests.dlms.meter import AK, CLIENT, CTOS, EK, SERVER, STOC, plain_client, settings_of
 
 from metercast.dlms import hls
 from metercast.dlms.acse import decode_aarq
@@ -21,8 +21,9 @@ from metercast.dlms.ciphering import Cipher, encode_glo
 from metercast.dlms.cosem import CosemAttribute, CosemMethod
 from metercast.dlms.data import Data, decode_whole, encode_data
 from metercast.dlms.datetimes import CosemDateTime
-from metercast.dlms.events import ActionResult, Associated, GetResult, Released, Send, SetResult
+from metercast.dlms.events import ActionResult, Associated, GetListResult, GetResult, Released, Send, SetResult
 from metercast.dlms.general_protection import GENERAL_GLO, decode_general, encode_general
+from metercast.dlms.get import GetRequestList
 from metercast.dlms.initiate import decode_initiate_request
 from metercast.dlms.key_wrap import unwrap_key, wrap_key
 from metercast.dlms.logical_name import LogicalName
@@ -121,6 +122,27 @@ def test_its_aarqs_are_read_here() -> None:
         assert aarq.mechanism == (1 if method else None)
         initiate = decode_initiate_request(aarq.user_information or b"")
         assert initiate.client_max_receive_pdu_size == 65535
+
+
+def test_lists() -> None:
+    client = plain_client()
+    request = xdlms.GetRequestWithList.from_bytes(client.get_list([(CLOCK, None), (CLOCK, None)]))
+    assert [item.attribute.instance.to_bytes() for item in request.cosem_attributes_with_selection] == [
+        CLOCK.logical_name
+    ] * 2
+    answer = xdlms.GetResponseWithList(
+        response_data=[dlms_data.OctetStringData(b"ab"), enumerations.DataAccessResult.OBJECT_UNDEFINED],
+        invoke_id_and_priority=request.invoke_id_and_priority,
+    )
+    assert client.receive(bytes(answer.to_bytes())) == GetListResult(
+        [GetResult(Data.octets(b"ab")), GetResult(None, DataAccessResult.OBJECT_UNDEFINED)]
+    )
+    assert GetRequestList(0xC1, [(CLOCK, None)]).encode() == bytes(
+        xdlms.GetRequestWithList(
+            [cosem.CosemAttributeWithSelection(request.cosem_attributes_with_selection[0].attribute, None)],
+            xdlms.InvokeIdAndPriority(invoke_id=1, confirmed=True, high_priority=True),
+        ).to_bytes()
+    )
 
 
 def test_a_plain_session() -> None:

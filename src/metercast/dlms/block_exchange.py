@@ -5,7 +5,7 @@ What the blocks carry is an APDU as it would go alone, protected already; the bl
 
 from typing import Final
 
-from metercast.dlms.errors import DecodeError, NotNegotiated, TooLongError, UnexpectedAnswer
+from metercast.dlms.errors import DecodeError, RequestTooLong, TooLongError, UnexpectedAnswer
 from metercast.dlms.general_block import MAX_NUMBER, GeneralBlock, decode_general_block, room_for_data
 
 MAX_REPEATS: Final = 8
@@ -45,7 +45,7 @@ class BlockExchange:
     def send(self, apdu: bytes, size: int, peer_window: int = 1) -> list[bytes]:
         """Begins to send; the first blocks, none longer than `size`. Without a word of the peer it takes one at once.
 
-        NotNegotiated where so many blocks, or any at all, don't go.
+        RequestTooLong where so many blocks, or any at all, don't go.
         """
         self._outgoing = _Outgoing(apdu, room_for_data(size), self._number, self._outgoing.peer_window or peer_window)
         return self._next_window()
@@ -132,7 +132,7 @@ class _Outgoing:
 
     def __init__(self, apdu: bytes = b"", room: int = 1, base: int = 0, peer_window: int = 0) -> None:
         if room < 1:
-            raise NotNegotiated("the peer's maximum PDU size leaves no room for a block")
+            raise RequestTooLong("the peer's maximum PDU size leaves no room for a block")
         self._apdu = apdu
         self._room = room
         self._base = base
@@ -141,7 +141,7 @@ class _Outgoing:
         self._sent = 0
         self.peer_window = peer_window
         if base + self._count > MAX_NUMBER:
-            raise NotNegotiated(f"{len(apdu)} octets make {self._count} blocks, more than there are numbers")
+            raise RequestTooLong(f"{len(apdu)} octets make {self._count} blocks, more than there are numbers")
 
     @property
     def is_sent(self) -> bool:

@@ -47,6 +47,8 @@ class CipheredApdu(NamedTuple):
 
 def split_ciphered(apdu: bytes) -> CipheredApdu:
     """DecodeError where it is none, or its lengths don't fit."""
+    if not apdu:
+        raise DecodeError("no octets: no ciphered APDU")
     tag = apdu[0]
     if tag in (GENERAL_GLO, GENERAL_DED):
         general = split_general(apdu)

@@ -17,6 +17,10 @@ class NotNegotiated(LocalProtocolError):
     """The service, or the size of the request, is outside what the association negotiated."""
 
 
+class RequestTooLong(NotNegotiated):
+    """The request does not fit the server's PDU, and no block transfer that was negotiated would carry it."""
+
+
 class CountersExhausted(LocalProtocolError):
     """No invocation counter is left to protect the next APDU with."""
 

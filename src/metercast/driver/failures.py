@@ -14,6 +14,7 @@ from metercast.dlms.errors import (
     NotNegotiated,
     RemoteProtocolError,
     ReplayError,
+    RequestTooLong,
     SecurityError,
     TooLongError,
 )
@@ -31,6 +32,7 @@ _WORDS: tuple[tuple[type[Exception], ErrorWord], ...] = (
     (TooLongError, ErrorWord.INVALID_RESPONSE),
     (RemoteProtocolError, ErrorWord.INVALID_RESPONSE),
     (CountersExhausted, ErrorWord.INVOCATION_COUNTER_ERROR),
+    (RequestTooLong, ErrorWord.PDU_TOO_LONG),
     (NotNegotiated, ErrorWord.SERVICE_NOT_SUPPORTED),
 )
 

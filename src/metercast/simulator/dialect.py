@@ -1,7 +1,7 @@
 """What a model does otherwise than the simulator's usual meter: what a profile of Metercast must then say of it."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from metercast.dlms.logical_name import LogicalName
 
@@ -45,3 +45,15 @@ class Dialect:
 
 
 USUAL = Dialect()
+_COUNTER = LogicalName.parse("0.0.43.1.0.255")
+
+# Meters as the profiles of Metercast say that they are, by the profile's name.
+LIKE: Final = {
+    "generic": USUAL,
+    "idis": Dialect(profile="idis"),
+    "dsmr": Dialect(profile="dsmr", one_digit_names=True, most_rows=4, ranges="local"),
+    "spodes": Dialect(profile="spodes", management_client=48, lock_after=5),
+    "is15959": Dialect(
+        profile="is15959", management_client=48, moved=((_COUNTER, LogicalName.parse("0.0.43.1.3.255")),)
+    ),
+}
