@@ -10,6 +10,7 @@ from metercast.dlms.deciphering import Keys
 from metercast.dlms.describe import ApduReader, describe
 from metercast.dlms.elliptic import PrivateKey
 from metercast.dlms.errors import DecodeError, SecurityError
+from metercast.dlms.general_block import GeneralBlock
 from metercast.dlms.general_ciphering import AgreedKey, Heading, IdentifiedKey, WrappedKey, protect_general
 from metercast.dlms.general_protection import encode_general
 from metercast.dlms.general_signing import sign_general
@@ -187,6 +188,46 @@ def test_what_is_ciphered_twice_is_not_opened_without_end() -> None:
         inner = encode_general(0xDB, Cipher(EK, AK), BOTH, SERVER, 7, inner)
     with pytest.raises(DecodeError, match="inside"):
         describe(inner, [Keys(EK, AK, CLIENT, SERVER)])
+
+
+def general_block(number: int, data: bytes, *, last: bool = False) -> bytes:
+    return GeneralBlock(last=last, streaming=False, window=1, number=number, acknowledged=0, data=data).encode()
+
+
+def test_general_blocks_are_joined_in_any_order_and_each_senders_apart() -> None:
+    apdu = bytes.fromhex("c401c1000202110109026162")
+    blocks = [general_block(1, apdu[:5]), general_block(3, apdu[9:], last=True), general_block(2, apdu[5:9])]
+    reader = ApduReader()
+    for block in blocks[:2]:
+        assert "get-response" not in "\n".join(reader.apdu(block, "meter").lines())
+    reader.apdu(general_block(2, b"something else"), "client")
+    shown = "\n".join(reader.apdu(blocks[2], "meter").lines())
+    assert "get-response" in shown
+    assert "6162 ('ab')" in shown
+
+
+def test_a_ciphered_apdu_in_general_blocks_and_a_secret_in_them() -> None:
+    sealed = seal(bytes.fromhex("c401c10103"), 9)
+    reader = ApduReader([Keys(EK, AK, CLIENT, SERVER)])
+    reader.apdu(general_block(1, sealed[:7]))
+    assert "read-write-denied" in "\n".join(reader.apdu(general_block(2, sealed[7:], last=True)).lines())
+    secret = bytes.fromhex("c101c1000f0000280000ff070009085345435245543131")
+    shown = [
+        line
+        for block in (general_block(1, secret[:18]), general_block(2, secret[18:], last=True))
+        for line in reader.apdu(block).lines()
+    ]
+    assert "a secret, not shown" in "\n".join(shown)
+    assert "5245543131" not in "\n".join(shown)
+
+
+def test_general_blocks_in_general_blocks_end() -> None:
+    inner = general_block(1, bytes.fromhex("c401c10103"), last=True)
+    with pytest.raises(DecodeError, match="no APDU in general blocks"):
+        describe(general_block(1, inner, last=True))
+    reader = ApduReader()
+    for number in range(1, 40_000):
+        reader.apdu(general_block(number % 65_535, bytes(100)))
 
 
 HEADING = Heading(b"\x01\x02", CLIENT, SERVER)

@@ -26,6 +26,7 @@ from metercast.dlms.general_ciphering import (
 )
 from metercast.dlms.general_signing import GENERAL_SIGNING, decode_general_signing
 from metercast.dlms.initiate import InitiateRequest, decode_initiate_request, decode_initiate_response
+from metercast.dlms.joined import JoinedBlocks
 from metercast.dlms.logical_name import LogicalName
 from metercast.dlms.masking import SecretWatch
 from metercast.dlms.notification import DATA_NOTIFICATION, EVENT_NOTIFICATION, decode_notification
@@ -40,6 +41,7 @@ MAX_OCTETS = 1 << 20
 MAX_SHOWN_HEX = 4096
 MAX_LAYERS = 2
 _MAX_BLOCKS = 1 << 20
+_MAX_SENDERS = 16
 _UNREADABLE = "not readable"
 
 
@@ -179,10 +181,11 @@ class ApduReader:
         self._ring = KeyRing(keys)
         self._secrets = SecretWatch()
         self._blocks = bytearray()
-        self._general = bytearray()
+        self._general_blocks: dict[object, JoinedBlocks] = {}
         self._layers = 0
 
-    def apdu(self, octets: bytes) -> Description:
+    def apdu(self, octets: bytes, sender: object = None) -> Description:
+        """`sender` is any name of the side that it comes from: general blocks are joined by it. DlmsError."""
         tag = octets[0]
         if tag in CIPHERED_TAGS:
             return self._ciphered(octets)
@@ -201,7 +204,7 @@ class ApduReader:
         if isinstance(value, InitiateRequest) and value.dedicated_key is not None:
             self._ring.learn_dedicated_key(value.dedicated_key)
         if isinstance(value, GeneralBlock):
-            return Description(name, None, tuple(self._general_block(value)))
+            return Description(name, None, tuple(self._general_block(value, sender)))
         form = type(value).__name__
         hidden = self._secrets.secret_fields(value)
         return Description(name, form, (*self._fields(value, hidden), *self._joined(value, hidden)))
@@ -225,20 +228,20 @@ class ApduReader:
             except DecodeError:
                 yield Description(f"in {number} blocks", octets[:MAX_SHOWN_HEX].hex())
 
-    def _general_block(self, block: GeneralBlock) -> Iterator[Description]:
-        """The APDU behind its last block; the octets of a single block may be part of a secret."""
+    def _general_block(self, block: GeneralBlock, sender: object) -> Iterator[Description]:
+        """The APDU behind the block that made it whole; the octets of a single block may be part of a secret."""
         yield Description("block", f"{block.number}{' (last)' if block.last else ''}")
         yield Description("acknowledges", str(block.acknowledged))
         yield Description("window", f"{block.window}{', streaming' if block.streaming else ''}")
-        if not block.data:
-            return
-        yield Description("data", f"{len(block.data)} octets")
-        if len(self._general) + len(block.data) <= _MAX_BLOCKS:
-            self._general += block.data
-        if block.last:
-            apdu, self._general = bytes(self._general), bytearray()
-            if apdu and apdu[0] != GENERAL_BLOCK_TRANSFER:
-                yield self.apdu(apdu)
+        if block.data:
+            yield Description("data", f"{len(block.data)} octets")
+        if sender not in self._general_blocks and len(self._general_blocks) >= _MAX_SENDERS:
+            self._general_blocks.clear()
+        apdu = self._general_blocks.setdefault(sender, JoinedBlocks()).add(block)
+        if apdu is not None:
+            if not apdu or apdu[0] == GENERAL_BLOCK_TRANSFER:
+                raise DecodeError("no APDU in general blocks")
+            yield self.apdu(apdu)
 
     def _ciphered(self, octets: bytes) -> Description:
         ciphered = split_ciphered(octets)
