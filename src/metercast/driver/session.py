@@ -19,14 +19,16 @@ from metercast.dlms.notification import EventNotification, Notification
 from metercast.dlms.protection import NO_COUNTERS
 from metercast.dlms.results import ActionResultCode
 from metercast.dlms.settings import AssociationSettings, Authentication
+from metercast.domain.firmware import FirmwareImage, Transferred
 from metercast.domain.meter import Meter, Secrets
 from metercast.domain.outcome import Phase
 from metercast.domain.words import ErrorWord, SecurityEvent
-from metercast.driver.contract import Checkpoint
+from metercast.driver.contract import Checkpoint, GiveBack
 from metercast.driver.conversation import Conversation, ExceptionAnswer, ServiceRefused
 from metercast.driver.counters import InvocationCounters
 from metercast.driver.errors import TransportError
 from metercast.driver.failures import ASSOCIATE, WAIT, Step, connect_failure, event_of, failure_of
+from metercast.driver.images import ImageShelf
 from metercast.driver.links import link_to
 from metercast.driver.lists import ListReader, ListService, request, results_in
 from metercast.driver.memory import MeterMemory
@@ -66,6 +68,7 @@ class DlmsSession:
         "_connector",
         "_conversation",
         "_counters",
+        "_images",
         "_lists",
         "_memory",
         "_settings",
@@ -94,6 +97,7 @@ class DlmsSession:
         profile: Profile,
         memory: MeterMemory,
         keeper: Keeper | None = None,
+        images: ImageShelf | None = None,
     ) -> None:
         self.meter = meter
         self.keys = SessionSecrets(self, keeper, checkpoint.task_id)
@@ -109,6 +113,7 @@ class DlmsSession:
         self._watch = watch
         self._challenge = challenge
         self._clock = clock
+        self._images = images
         self._memory = memory
         self._lists = ListReader()
         self._conversation: Conversation | None = None
@@ -125,6 +130,23 @@ class DlmsSession:
     @property
     def progress(self) -> Any:
         return self._checkpoint.progress
+
+    @property
+    def should_yield(self) -> bool:
+        return self._checkpoint.should_yield
+
+    async def image(self, reference: str) -> FirmwareImage:
+        return await self._shelf().get(reference)
+
+    async def transferred(self) -> Transferred | None:
+        return await self._shelf().transferred(self.meter.device_id)
+
+    async def note_transferred(self, transferred: Transferred) -> None:
+        try:
+            await self._shelf().note(self.meter.device_id, transferred)
+        except GiveBack:
+            if not transferred.blocks:
+                raise
 
     @property
     def has_changed(self) -> bool:
@@ -242,6 +264,11 @@ class DlmsSession:
             return await self.get(attribute)
         except MeterRefused as refused:
             return refused
+
+    def _shelf(self) -> ImageShelf:
+        if self._images is None:
+            raise StepFailed(ErrorWord.IMAGE_MISSING, "there is no store of images")
+        return self._images
 
     # -- what the driver does --------------------------------------------------------------------------------------
 
