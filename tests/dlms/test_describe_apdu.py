@@ -8,9 +8,12 @@ from tests.dlms.meter import AK, CLIENT, EK, SERVER, seal
 from metercast.dlms.ciphering import BOTH, KEY_SIZES, Cipher, encode_ded
 from metercast.dlms.deciphering import Keys
 from metercast.dlms.describe import ApduReader, describe
+from metercast.dlms.elliptic import PrivateKey
 from metercast.dlms.errors import DecodeError, SecurityError
 from metercast.dlms.general_block import GeneralBlock
+from metercast.dlms.general_ciphering import AgreedKey, Heading, IdentifiedKey, WrappedKey, protect_general
 from metercast.dlms.general_protection import encode_general
+from metercast.dlms.general_signing import sign_general
 
 GET = bytes.fromhex("c001c100080000010000ff0200")
 VECTOR_2 = bytes.fromhex(
@@ -225,3 +228,48 @@ def test_general_blocks_in_general_blocks_end() -> None:
     reader = ApduReader()
     for number in range(1, 40_000):
         reader.apdu(general_block(number % 65_535, bytes(100)))
+
+
+HEADING = Heading(b"\x01\x02", CLIENT, SERVER)
+
+
+def test_general_ciphering_under_a_key_that_both_hold() -> None:
+    octets = protect_general(HEADING, IdentifiedKey(0), (EK, AK), 1, BOTH, 5, GET).encode()
+    assert text(octets, Keys(EK, AK)) == (
+        "general-ciphering\n"
+        "  transaction id: 0102\n"
+        f"  originator: {CLIENT.hex()}\n"
+        f"  recipient: {SERVER.hex()}\n"
+        "  date time: \n"
+        "  other information: \n"
+        "  key info: one that both hold\n"
+        "    key id: 0\n"
+        "  security control: 31\n"
+        "  invocation counter: 5\n"
+        "  get-request: GetRequestNormal\n"
+        "    invoke-id and priority: c1\n"
+        "    attribute: class 8 0.0.1.0.0.255 attribute 2"
+    )
+    assert "ciphered:" in text(octets)
+    with pytest.raises(SecurityError):
+        describe(octets, [Keys(EK, EK)])
+
+
+@pytest.mark.parametrize("info", [WrappedKey(0, bytes(24)), AgreedKey(b"\x02", b"")], ids=["wrapped", "agreed"])
+def test_general_ciphering_under_a_key_that_is_not_in_the_file(info: WrappedKey | AgreedKey) -> None:
+    said = text(protect_general(HEADING, info, (EK, AK), 1, BOTH, 0, GET).encode(), Keys(EK, AK))
+    assert "ciphered:" in said
+    assert "get-request" not in said
+
+
+def test_general_signing_with_what_is_ciphered_inside_and_outside() -> None:
+    signed = sign_general(HEADING, GET, PrivateKey.generate(1))
+    said = text(signed.encode())
+    assert "general-signing" in said
+    assert "get-request" in said
+    assert signed.signature.hex() in said
+    sealed = protect_general(HEADING, None, (EK, AK), 1, BOTH, 0, signed.encode()).encode()
+    assert "get-request" in text(sealed, Keys(EK, AK))
+    twice = sign_general(HEADING, sealed, PrivateKey.generate(1)).encode()
+    with pytest.raises(DecodeError, match="layers"):
+        describe(twice, [Keys(EK, AK)])

@@ -145,7 +145,7 @@ class CommandType(msgspec.Struct, frozen=True, kw_only=True):
     what types alone can't say, before any I/O, with `now` as the instant of submission; `perform` runs the COSEM
     steps in one session and returns the outcome; `image_of` tells which firmware image the parameters name. `members`
     are the types of which a command with these parameters is made up, where there are such; they raise InvalidField
-    where one is not known.
+    where one is not known. `hides_values`: what does not validate is not repeated, for it could be a secret.
     """
 
     traits: CommandTraits
@@ -154,6 +154,7 @@ class CommandType(msgspec.Struct, frozen=True, kw_only=True):
     check: Callable[[Any, datetime], None] | None = None
     members: Callable[[Any], Sequence["CommandType"]] | None = None
     image_of: Callable[[Any], str] | None = None
+    hides_values: bool = False
     summary: str = ""
 
     @property
