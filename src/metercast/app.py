@@ -25,6 +25,7 @@ from metercast.domain.meter import StoredMeter
 from metercast.driver.contract import Driver
 from metercast.driver.counters import InvocationCounters
 from metercast.driver.dlms import DlmsDriver
+from metercast.driver.images import ImageShelf
 from metercast.driver.keeper import SecretKeeper
 from metercast.driver.timeouts import Timeouts
 from metercast.driver.transport import TcpConnector
@@ -141,6 +142,7 @@ def dlms_driver(config: Config, store: Store, profiles: Profiles, vault: Vault, 
         timeouts,
         require_identity=config.require_identity,
         profiles=profiles,
+        images=ImageShelf(store),
         tracer=traces,
         keeper=SecretKeeper(store, vault),
     )

@@ -19,6 +19,7 @@ def test_all_command_types() -> None:
         "BILLING_RESET",
         "BUNDLE",
         "DISCONNECT",
+        "FIRMWARE_UPDATE",
         "GET",
         "GET_TOU",
         "READ_ASSOCIATION",

@@ -28,14 +28,26 @@ from metercast.dlms.access import decode_access_request, decode_access_response
 from metercast.dlms.access_transfer import AccessGet, AccessSet
 from metercast.dlms.action import decode_action_request, decode_action_response, decode_reassembled_response
 from metercast.dlms.association import ClientAssociation, State
-from metercast.dlms.ciphering import Cipher, decode_glo
+from metercast.dlms.ciphering import Cipher, decode_ded, decode_glo
 from metercast.dlms.cosem import CosemAttribute
 from metercast.dlms.data import Data, decode_whole
 from metercast.dlms.deciphering import Keys
 from metercast.dlms.describe import describe
+from metercast.dlms.elliptic import PrivateKey
 from metercast.dlms.errors import DecodeError, DlmsError, RemoteProtocolError
 from metercast.dlms.general_block import decode_general_block
+from metercast.dlms.general_ciphering import (
+    AgreedKey,
+    Heading,
+    IdentifiedKey,
+    decode_general_ciphering,
+    protect_general,
+)
+from metercast.dlms.general_protection import decode_general, encode_general
+from metercast.dlms.general_signing import decode_general_signing, sign_general
 from metercast.dlms.get import decode_get_request, decode_get_response
+from metercast.dlms.key_agreement import verify_ephemeral
+from metercast.dlms.key_wrap import unwrap_key
 from metercast.dlms.logical_name import LogicalName
 from metercast.dlms.notification import decode_notification
 from metercast.dlms.set import decode_set_request, decode_set_response
@@ -61,14 +73,20 @@ TAGS = [
     0xCF,
     0x21,
     0x28,
+    0xD4,
+    0xDB,
+    0xDC,
+    0xDD,
+    0xDF,
     0x0F,
     0xC2,
     0xCA,
     0xD9,
     0xDA,
-    0xDB,
     0xE0,
 ]
+SIGNER = PrivateKey.parse("01" * 32, 1).public
+HEADING = Heading(b"\x01\x02", SERVER, SERVER)
 DECODERS: list[Callable[[bytes], Any]] = [
     acse.decode_aarq,
     acse.decode_aare,
@@ -91,6 +109,12 @@ DECODERS: list[Callable[[bytes], Any]] = [
     decode_general_block,
     decode_whole,
     lambda octets: decode_glo(Cipher(EK, AK), SERVER, octets),
+    lambda octets: decode_ded(Cipher(EK, AK), SERVER, octets),
+    lambda octets: decode_general(Cipher(EK, AK), SERVER, octets),
+    lambda octets: decode_general_ciphering(octets).unprotect(EK, AK, 1),
+    lambda octets: decode_general_signing(octets).verify(SIGNER),
+    lambda octets: unwrap_key(EK, octets),
+    lambda octets: verify_ephemeral(octets, SIGNER, 1),
 ]
 GOOD = [
     aare(initiate_response()),
@@ -107,6 +131,10 @@ GOOD = [
     bytes.fromhex("c703c10200000001001107"),
     bytes.fromhex("c003c10200030100010800ff020000030100020800ff0200"),
     seal(bytes.fromhex("c401c1001107"), 9),
+    encode_general(0xDB, Cipher(EK, AK), 0x30, SERVER, 9, bytes.fromhex("c401c1001107")),
+    protect_general(HEADING, IdentifiedKey(0), (EK, AK), 1, 0x30, 9, bytes.fromhex("c401c1001107")).encode(),
+    protect_general(HEADING, AgreedKey(b"\x01", bytes(128)), (EK, AK), 1, 0x30, 9, b"\xc4").encode(),
+    sign_general(HEADING, bytes.fromhex("c401c1001107"), PrivateKey.parse("01" * 32, 1)).encode(),
     seal(bytes.fromhex("c701c10001000911") + proof(SERVER, 2, CTOS), 3),
     bytes.fromhex("0001000100100006") + bytes.fromhex("c401c1001107"),
     bytes.fromhex("0f000000010c07e40101ff00030000ff88001107"),

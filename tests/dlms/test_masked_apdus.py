@@ -19,6 +19,7 @@ from metercast.dlms.ciphering import BOTH, Cipher, encode_glo
 from metercast.dlms.cosem import CosemAttribute, CosemMethod, Selection
 from metercast.dlms.data import Data
 from metercast.dlms.describe import describe
+from metercast.dlms.general_block import GeneralBlock
 from metercast.dlms.get import (
     GetRequestList,
     GetRequestNext,
@@ -47,6 +48,16 @@ HARMLESS = CosemAttribute(1, LogicalName.parse("0.0.96.1.0.255"), 2)
 CHANGE = CosemMethod(15, ASSOCIATION, 2)
 TRANSFER = CosemMethod(64, LogicalName.parse("0.0.43.0.0.255"), 2)
 KEYS = Data.array([Data.structure([Data.enum(0), Data.octets(SECRET)])])
+
+
+def general_blocks(apdu: bytes, size: int = 16) -> list[bytes]:
+    pieces = [apdu[at : at + size] for at in range(0, len(apdu), size)]
+    return [
+        GeneralBlock(
+            last=number == len(pieces), streaming=False, window=1, number=number, acknowledged=0, data=piece
+        ).encode()
+        for number, piece in enumerate(pieces, start=1)
+    ]
 
 
 def masked(*services: Any) -> list[bytes]:
@@ -116,7 +127,18 @@ def masked(*services: Any) -> list[bytes]:
         ],
         [b"\xd9" + bytes(5) + SECRET],  # not to be read
         [b"\xd6" + bytes(5) + SECRET],  # what nobody knows
-        [b"\xe0\x80\x00\x01\x00\x00\x0c" + SECRET],  # a block of something plain
+        [b"\xe0\x80\x00\x01\x00\x00\x0c" + SECRET],  # a block of something that is not known
+        general_blocks(SetRequestNormal(0xC1, PASSWORD, Data.octets(SECRET)).encode()),
+        general_blocks(ActionRequestNormal(0xC1, TRANSFER, KEYS).encode()),
+        general_blocks(SetRequestList(0xC1, [(PASSWORD, None)], [Data.octets(SECRET)]).encode()),
+        [
+            *general_blocks(GetRequestNormal(0xC1, PASSWORD).encode()),
+            *general_blocks(GetResponseNormal(0xC1, Data.octets(SECRET)).encode()),
+        ],
+        [
+            *general_blocks(GetRequestList(0xC1, [(HARMLESS, None), (PASSWORD, None)]).encode()),
+            GetResponseList(0xC1, [Data.octets(SECRET), Data.octets(SECRET)]),
+        ],
         [b"\xc1\x01\xc1" + SECRET],  # not to be read
         [b"\x60\x0c" + SECRET],
     ],
@@ -156,6 +178,16 @@ def test_what_is_no_secret_stays(service: Any) -> None:
 def test_an_aarq_with_its_password_struck_out_is_an_aarq() -> None:
     (apdu,) = masked(Aarq(application_context=1, user_information=INITIATE, mechanism=1, authentication=SECRET))
     assert "password: 12 octets" in "\n".join(describe(apdu).lines())
+
+
+def test_general_blocks_without_a_secret_stay() -> None:
+    for service in (
+        SetRequestNormal(0xC1, HARMLESS, Data.octets(SECRET)),
+        GetRequestNormal(0xC1, HARMLESS),
+        GetResponseNormal(0xC1, Data.octets(SECRET)),
+    ):
+        blocks = general_blocks(service.encode())
+        assert masked(*blocks) == blocks
 
 
 def test_a_secret_is_awaited_until_its_answer_is_whole() -> None:

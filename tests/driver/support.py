@@ -71,8 +71,13 @@ class ScriptedCheckpoint:
     change: Callable[[], bool] = always
     sends: int = 0
     changes: int = 0
+    yields: Callable[[], bool] = lambda: False
     settled: list[Any] = field(default_factory=list)
     task_id: str = "task-1"
+
+    @property
+    def should_yield(self) -> bool:
+        return self.yields()
 
     async def settle(self, progress: Any) -> None:
         self.settled.append(progress)

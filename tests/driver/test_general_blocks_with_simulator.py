@@ -10,7 +10,7 @@ from tests.driver.support import PATIENT, driver, execute, meter_of
 from metercast.domain.outcome import How
 from metercast.domain.words import ErrorWord
 from metercast.driver.timeouts import Timeouts
-from metercast.simulator.faults import LoseBlocks, SendNotification
+from metercast.simulator.faults import CutFrames, LoseBlocks, SendNotification
 from metercast.simulator.log import FaultPlayed
 from metercast.simulator.population import Population
 from metercast.simulator.simulator import Simulator
@@ -73,6 +73,14 @@ async def test_lost_blocks_are_asked_for_again(every: int) -> None:
         assert outcome.error is None, outcome.detail
         assert len(outcome.result["objects"]) > 20
         assert sum(isinstance(event, FaultPlayed) for event in simulator.events) >= 5
+
+
+async def test_octet_by_octet() -> None:
+    faults = (CutFrames(octets=1, pause=0.0), SendNotification())
+    async with Simulator(population("none", max_pdu=90, faults=faults)) as simulator:
+        (document,) = simulator.device_records()
+        outcome = await execute(meter_of(document), "SET_TOU", set_tou("none"), by=driver(timeouts=PATIENT))
+        assert outcome.error is None, outcome.detail
 
 
 async def test_notifications_between_blocks() -> None:

@@ -1,6 +1,7 @@
 """Reads of several attributes: one request where the association has lists, one each where not, or where refused."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from tests.driver.support import PATIENT, ScriptedCheckpoint, driver, execute, m
 
 from metercast.domain.outcome import How
 from metercast.domain.words import ErrorWord
+from metercast.profiles.collection import Profiles
 from metercast.simulator.faults import AccessError, RefuseLists
 from metercast.simulator.log import FaultPlayed, ServiceAnswered
 from metercast.simulator.population import Population
@@ -105,11 +107,54 @@ async def test_access_requests_are_cut_to_what_the_meter_takes() -> None:
     assert sends[0] - sends[1] == 4 - 1
 
 
+async def test_lists_answered_in_blocks(tmp_path: Path) -> None:
+    """The client takes small PDUs only: the meter cuts its answers, to lists too."""
+    (tmp_path / "narrow.toml").write_text('extends = "generic"\n[association]\nmax_receive_pdu = 80\n')
+    by = driver(timeouts=PATIENT, profiles=Profiles.load(tmp_path))
+    sends = []
+    for conformance in (DEFAULT_CONFORMANCE, LISTS):
+        async with Simulator(population(conformance=conformance)) as simulator:
+            (document,) = simulator.device_records()
+            checkpoint = ScriptedCheckpoint()
+            meter = meter_of({**document, "profile": "narrow"})
+            outcome = await execute(meter, "GET_TOU", checkpoint=checkpoint, by=by)
+            assert outcome.how is How.DONE, outcome.detail
+            assert outcome.result["active"]["days"]
+            sends.append(checkpoint.sends)
+    assert sends[1] < sends[0]
+
+
+async def test_what_a_profile_withholds_is_not_used(tmp_path: Path) -> None:
+    (tmp_path / "plain.toml").write_text(
+        'extends = "generic"\n[association]\nwithheld_services = ["multiple-references", "access"]\n'
+    )
+    by = driver(timeouts=PATIENT, profiles=Profiles.load(tmp_path))
+    refuses = population(conformance=LISTS | ACCESS, faults=(RefuseLists(),))
+    async with Simulator(refuses, keep_events=True) as simulator:
+        (document,) = simulator.device_records()
+        outcome = await execute(meter_of({**document, "profile": "plain"}), "GET_TOU", by=by)
+        assert outcome.how is How.DONE, outcome.detail
+        assert not any(isinstance(event, FaultPlayed) for event in simulator.events)
+
+
 async def test_a_list_over_hdlc() -> None:
     async with Simulator(population("none", HdlcSpec(max_info=64), conformance=LISTS)) as simulator:
         _, outcome = await requests_of(simulator, "GET_TOU")
         assert outcome.how is How.DONE, outcome.detail
         assert set(outcome.result) == {"active", "passive", "activationTime"}
+
+
+async def test_a_value_that_did_not_fit_the_list_is_read_alone() -> None:
+    aborted = AccessError(service="get", class_id=3, logical_name="1.0.2.8.0.255", index=2, result=15)
+    items = {"items": [{"obis": "1.0.1.8.0.255"}, {"obis": "1.0.2.8.0.255"}], "withScaler": False}
+    sends = []
+    for faults in ((), (aborted,)):
+        async with Simulator(population(conformance=LISTS, faults=faults)) as simulator:
+            count, outcome = await requests_of(simulator, "READ_REGISTERS", items)
+            assert outcome.how is How.DONE, outcome.detail
+            sends.append(count)
+    assert outcome.result["items"][1]["error"] == "TransferAborted"  # it fits nowhere
+    assert sends[1] - sends[0] == 1
 
 
 async def test_a_list_of_refusals_only_fails_with_their_word() -> None:

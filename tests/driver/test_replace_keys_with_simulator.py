@@ -1,22 +1,33 @@
 """REPLACE_KEYS through real sessions: what is lost at any step, and what is found out again, on a real store."""
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
-from tests.driver.head_end import HeadEnd, cut_after, losing
+from tests.driver.head_end import PATIENT, HeadEnd, cut_after, losing
 from tests.driver.support import ScriptedCheckpoint
 
-from metercast.domain.outcome import How, OutcomeKind
+from metercast.domain.meter import password_octets
+from metercast.domain.outcome import How, Outcome, OutcomeKind, Phase
 from metercast.domain.replacement import SecretKind
+from metercast.domain.secret_changes import give
 from metercast.domain.words import ErrorWord
-from metercast.simulator.faults import AccessError, LoseActionAnswer
+from metercast.driver.counters import InvocationCounters
+from metercast.driver.dlms import DlmsDriver
+from metercast.driver.keeper import SecretKeeper
+from metercast.driver.memory import MeterMemory
+from metercast.driver.transport import TcpConnector
+from metercast.profiles.collection import Profiles
+from metercast.simulator.faults import AccessError, LoseActionAnswer, StaleCounter
 from metercast.simulator.population import Population
 from metercast.simulator.simulator import Simulator
 from metercast.simulator.spec import HdlcSpec
+from metercast.store.errors import StoreUnavailable
 from metercast.store.sqlite import SqliteStore
 
 KEYS = {"keys": ["encryption", "authentication"]}
@@ -275,3 +286,126 @@ async def test_counters_begin_above_those_of_the_key_before(tmp_path: Path) -> N
         assert (await end.run("REPLACE_KEYS", {"keys": ["encryption"]})).how is How.DONE
         assert end.simulated.security.client_counter > before
         assert max(end.refusals()) == 0
+
+
+async def test_a_meter_that_locks_at_the_second_refusal_is_tried_with_one_secret_a_time(tmp_path: Path) -> None:
+    """The profile's rule is kept: after one refusal nothing more is tried for its time, then the other secret."""
+    (tmp_path / "strict.toml").write_text(
+        'extends = "generic"\ndescription = "Locks early"\n[lockout]\nattempts = 2\nseconds = 600\n'
+    )
+    profiles = Profiles.load(tmp_path)
+    seconds = [0.0]
+    async with head_end(tmp_path) as end:
+        end.document["profile"] = "strict"
+        await end.register()
+        by = DlmsDriver(
+            TcpConnector(),
+            InvocationCounters(end.store),
+            PATIENT,
+            profiles=profiles,
+            keeper=SecretKeeper(end.store, end.vault),
+            memory=MeterMemory(lambda: seconds[0]),
+        )
+        for sends in range(7, MANY):
+            await end.run("REPLACE_KEYS", {"keys": ["authentication"]}, by=by, sends_left=cut_after(sends))
+            secrets = await end.secrets()
+            held = end.simulated.state.keys.authentication
+            if secrets.pending and held != bytes.fromhex(secrets.authentication_key or ""):
+                break
+        refused = await end.run("READ_CLOCK", by=by)
+        assert (refused.error, refused.phase) == (ErrorWord.METER_BUSY, Phase.ASSOCIATING)
+        assert "locks at 2" in (refused.detail or "")
+        answered = len(end.refusals())
+        again = await end.run("READ_CLOCK", by=by)
+        assert again.error is ErrorWord.METER_BUSY
+        assert len(end.refusals()) == answered, "nothing more was tried"
+        seconds[0] += 601
+        assert (await end.run("READ_CLOCK", by=by)).how is How.DONE
+        assert max(end.refusals()) == 1
+        assert await end.is_settled()
+
+
+async def test_a_counter_out_of_step_and_a_key_that_is_pending(tmp_path: Path) -> None:
+    """The meter tells that it can read us: it is the counter, and no other key is tried."""
+    async with head_end(tmp_path) as end:
+        await end.run("REPLACE_KEYS", {"keys": ["encryption"]}, sends_left=cut_after(7))
+        assert (await end.secrets()).pending == [SecretKind.ENCRYPTION_KEY]
+        await end.simulator.set_faults(end.simulated.meter_id, (StaleCounter(ahead=5000),))
+        assert (await end.run("READ_CLOCK", task_id="task-2")).how is How.DONE
+        assert (await end.run("REPLACE_KEYS", {"keys": ["encryption"]})).how is How.DONE
+        assert await end.is_settled()
+
+
+async def test_no_secret_is_in_a_log_or_an_outcome(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    outcomes: list[Outcome] = []
+    keys = ["password", "authentication", "encryption", "broadcast", "master"]
+    for number in range(1, MANY, 3):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        async with head_end(folder, "hls-sha256", protection="both", security_version=1) as end:
+            outcomes.append(await end.run("REPLACE_KEYS", {"keys": keys}, connector=losing(number)))
+            outcomes.append(await end.run("READ_CLOCK", task_id="task-2"))
+            outcomes.append(await end.run("REPLACE_KEYS", {"keys": keys}, verify_first=True))
+            await end.register(masterKey="5A" * 16)
+            outcomes.append(await end.run("REPLACE_KEYS", {"keys": keys}, task_id="task-3"))
+            stored = (folder / "store.db").read_bytes() + (folder / "store.db-wal").read_bytes()
+            assert len(end.seen) >= 2 * len(keys) - 1
+            told = caplog.text + repr(outcomes) + msgspec.json.encode(outcomes).decode()
+            assert "REPLACE_KEYS" in told
+            for secret in end.seen:
+                assert secret not in told
+                assert secret.lower() not in told
+                assert secret.encode() not in stored
+                assert (password_octets(secret) or b"") not in stored
+
+
+async def test_a_key_from_an_old_file_costs_one_wrong_try(tmp_path: Path) -> None:
+    """As an import leaves it that names the key with which the meter came."""
+    async with head_end(tmp_path) as end:
+        came_with = (await end.secrets()).authentication_key
+        assert (await end.run("REPLACE_KEYS", KEYS)).how is How.DONE
+        keeper, kind = SecretKeeper(end.store, end.vault), SecretKind.AUTHENTICATION_KEY
+        await keeper.change(end.simulated.meter_id, "management", lambda secrets: give(secrets, kind, came_with))
+        assert (await end.secrets()).authentication_key == came_with
+        for _ in range(3):
+            assert (await end.run("READ_CLOCK", task_id="task-2")).how is How.DONE
+        assert await end.is_settled()
+        assert sum(end.refusals()) == 1
+
+
+async def test_in_a_bundle_what_follows_goes_on_in_the_fresh_association(tmp_path: Path) -> None:
+    async with head_end(tmp_path) as end:
+        members = [
+            {"command": "READ_CLOCK"},
+            {"command": "REPLACE_KEYS", "parameters": KEYS},
+            {"command": "GET_TOU"},
+        ]
+        outcome = await end.run("BUNDLE", {"commands": members})
+        assert outcome.how is How.DONE, outcome.detail
+        assert await end.is_settled()
+
+
+async def test_a_store_that_is_away_stages_nothing_and_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with head_end(tmp_path) as end:
+
+        async def away(*arguments: object) -> bool:
+            raise StoreUnavailable("the disk is full")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(end.store, "replace_secrets", away)
+            outcome = await end.run("REPLACE_KEYS", KEYS)
+        assert (outcome.kind, outcome.detail) == (
+            OutcomeKind.GIVEN_BACK,
+            "the secrets could not be stored: the disk is full",
+        )
+        assert end.simulated.state.keys.version == 0
+        await end.run("REPLACE_KEYS", {"keys": ["authentication"]}, connector=losing(9))
+        with monkeypatch.context() as patch:
+            patch.setattr(end.store, "replace_secrets", away)
+            for _ in range(2):
+                assert (await end.run("READ_CLOCK", task_id="task-2")).how is How.DONE, "what it finds out, it forgets"
+        assert (await end.run("REPLACE_KEYS", KEYS)).how is How.DONE
+        assert await end.is_settled()

@@ -11,7 +11,18 @@ import sys
 from datetime import datetime
 
 from gurux_dlms import GXByteBuffer, GXDateTime, GXReplyData
-from gurux_dlms.enums import Authentication, Conformance, DataType, InterfaceType, ObjectType, Security
+from gurux_dlms.ecdsa import GXPrivateKey, GXPublicKey
+from gurux_dlms.enums import (
+    AccessServiceCommandType,
+    Authentication,
+    Conformance,
+    DataType,
+    ErrorCode,
+    InterfaceType,
+    ObjectType,
+    Security,
+)
+from gurux_dlms.GXDLMSAccessItem import GXDLMSAccessItem
 from gurux_dlms.GXDLMSClient import GXDLMSClient
 from gurux_dlms.objects import GXDLMSProfileGeneric
 from gurux_dlms.objects.enums import SecuritySuite
@@ -45,6 +56,15 @@ class Session:
             cipher.blockCipherKey = bytes.fromhex(given["encryptionKey"])
             cipher.authenticationKey = bytes.fromhex(given["authenticationKey"])
             cipher.invocationCounter = given["counter"]
+            if given["dedicatedKey"]:
+                cipher.dedicatedKey = bytes.fromhex(given["dedicatedKey"])
+        if given["signingKey"]:
+            mine = GXPrivateKey.fromRawBytes(bytes.fromhex(given["signingKey"]))
+            client.ciphering.signingKeyPair = (GXPublicKey.fromRawBytes(bytes.fromhex(given["publicKey"])), mine)
+            client.ciphering.securitySuite = SecuritySuite(given["suite"])
+            client.ciphering.systemTitle = bytes.fromhex(given["title"])
+        if given["window"]:
+            client.gbtWindowSize = given["window"]
         self.connection = socket.create_connection((given["host"], given["port"]), timeout=20)
 
     def open(self):
@@ -97,6 +117,13 @@ class Session:
     def get_list(self, *items):
         targets = [(self.target(class_id, name), index) for class_id, name, index in items]
         return [value for frame in flat(self.client.readList(targets)) for value in self.ask(frame).value]
+
+    def access(self, *items):
+        """ACCESS, each an attribute to read: its value, or its error as a negative number."""
+        wanted = [GXDLMSAccessItem(AccessServiceCommandType.GET, self.target(*item[:2]), item[2]) for item in items]
+        answer = self.ask(*flat(self.client.accessRequest(None, wanted)))
+        self.client.parseAccessResponse(wanted, answer.data)
+        return [each.value if each.error == ErrorCode.OK else -int(each.error) for each in wanted]
 
     def set(self, class_id, name, index, kind, value):
         write = self.client._GXDLMSClient__write  # the public one knows only values of its own objects

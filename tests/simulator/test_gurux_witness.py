@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -11,8 +12,17 @@ from typing import Any
 
 import pytest
 
+from metercast.dlms.elliptic import PrivateKey
 from metercast.simulator import MeterSpec, Population, Simulator
-from metercast.simulator.spec import MANAGEMENT_CLIENT, Authentication, HdlcSpec, Protection
+from metercast.simulator.spec import (
+    ACCESS,
+    GENERAL_BLOCK_TRANSFER,
+    MANAGEMENT_CLIENT,
+    Authentication,
+    HdlcSpec,
+    Protection,
+    Suite,
+)
 
 PROGRAM = Path(__file__).with_name("gurux_client.py")
 PYTHON = Path(sys.prefix) / "gurux-client" / "bin" / "python"
@@ -24,6 +34,7 @@ AUTHENTICATIONS: dict[Authentication, str] = {
     "hls-sha1": "HIGH_SHA1",
     "hls-gmac": "HIGH_GMAC",
     "hls-sha256": "HIGH_SHA256",
+    "hls-ecdsa": "HIGH_ECDSA",
 }
 PROTECTIONS: dict[Protection, str] = {
     "none": "NONE",
@@ -61,14 +72,30 @@ def configuration(spec: MeterSpec, host: str, port: int) -> dict[str, Any]:
         "authentication": AUTHENTICATIONS[spec.authentication],
         "password": spec.password.decode() if spec.password else None,
         "security": PROTECTIONS[spec.protection],
-        "suite": 0,
+        "suite": spec.security_suite,
         "title": (spec.client_system_title or b"").hex(),
         "encryptionKey": (spec.encryption_key or b"").hex(),
         "authenticationKey": (spec.authentication_key or b"").hex(),
         "counter": 5,
         "maxPdu": 0xFFFF,
         "offers": [],
+        "dedicatedKey": None,
+        "window": None,
+        "signingKey": (spec.client_signing_key or b"").hex(),
+        "publicKey": _public_key(spec),
     }
+
+
+def offering(population: Population, conformance: int) -> Population:
+    """The same meter, which offers more."""
+    (spec,) = population.meters
+    return Population((replace(spec, conformance=spec.conformance | conformance),))
+
+
+def _public_key(spec: MeterSpec) -> str | None:
+    if spec.signing_key is None:
+        return None
+    return "04" + PrivateKey.parse(spec.signing_key.hex(), spec.security_suite).public.octets.hex()
 
 
 async def done(population: Population, steps: list[list[Any]], **more: Any) -> tuple[list[Any], dict[str, Any]]:
@@ -122,6 +149,33 @@ async def test_a_whole_session(authentication: Authentication, protection: Prote
 
 
 @pytest.mark.parametrize(
+    ("authentication", "suite"),
+    [("hls-gmac", 1), ("hls-gmac", 2), ("hls-ecdsa", 1)],  # the other client can't sign on the curve of suite 2
+)
+async def test_a_whole_session_with_the_suites_of_elliptic_curves(authentication: Authentication, suite: Suite) -> None:
+    population = Population.build(1, security=authentication, suite=suite, protection="both", clock_offset=0.0)
+    results, state = await done(population, WHOLE_SESSION)
+    check_whole_session(results, state)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"dedicatedKey": "A0" * 16},
+        {"offers": ["GENERAL_PROTECTION"]},
+        {"offers": ["GENERAL_PROTECTION"], "dedicatedKey": "A0" * 16},
+        {"offers": ["GENERAL_BLOCK_TRANSFER"], "window": 1},
+        {"offers": ["GENERAL_BLOCK_TRANSFER"], "window": 5},
+    ],
+    ids=str,
+)
+async def test_a_whole_session_with(options: dict[str, Any]) -> None:
+    population = Population.build(1, security="hls-gmac", clock_offset=0.0)
+    results, state = await done(offering(population, GENERAL_BLOCK_TRANSFER), WHOLE_SESSION, **options)
+    check_whole_session(results, state)
+
+
+@pytest.mark.parametrize(
     "hdlc",
     [
         HdlcSpec(),
@@ -162,3 +216,11 @@ async def test_lists() -> None:
     (found,), _ = await done(population, [["get_list", [*CLOCK, 2], [1, "0.0.42.0.0.255", 2], [*RELAY, 4]]])
     name = population.meters[0].logical_device_name.encode().hex()
     assert found[1:] == [f"hex:{name}", 4]
+
+
+async def test_access() -> None:
+    population = Population.build(1, security="hls-gmac", clock_offset=0.0)
+    items = [[1, "0.0.42.0.0.255", 2], [3, "1.0.99.99.99.255", 2], [*RELAY, 4]]
+    (found,), _ = await done(offering(population, ACCESS), [["access", *items]], offers=["ACCESS"])
+    name = population.meters[0].logical_device_name.encode().hex()
+    assert found == [f"hex:{name}", -OBJECT_UNDEFINED, 4]

@@ -53,6 +53,8 @@ def test_kills_while_keys_are_replaced(tmp_path: Path) -> None:
         (task,) = server.final([replacing])
         reading = server.submit("READ_CLOCK", meters, retry=RETRY)
         (read,) = server.final([reading])
+        shown = server.call("GET", f"/devices/{meters[0]}")["replacements"]["management"]
+        assert {kind: set(told) for kind, told in shown.items()} == {kind.value: {"replacedAt"} for kind in KEYS}
         answers = str([server.call("GET", path) for path in _paths(replacing, meters)])
         assert server.terminate() == 0
         state = simulator.stop()
@@ -67,11 +69,11 @@ def test_kills_while_keys_are_replaced(tmp_path: Path) -> None:
         for kind in KEYS:
             assert state[meter]["keys"][kind.value] == fingerprint(bytes.fromhex(kept.value(kind) or ""))
     old = [record["associations"]["management"] for record in records]
-    shown = {each[kind.value] for each in old for kind in KEYS} | {
+    every = {each[kind.value] for each in old for kind in KEYS} | {
         kept.value(kind) or "" for kept in secrets.values() for kind in KEYS
     }
-    assert len(shown) == 2 * len(KEYS) * FLEET, "every key was replaced"
-    _nowhere(shown, answers, server)
+    assert len(every) == 2 * len(KEYS) * FLEET, "every key was replaced"
+    _nowhere(every, answers, server)
 
 
 async def _stored(server: ServerProcess, meters: list[str]) -> dict[str, AssociationSecrets]:

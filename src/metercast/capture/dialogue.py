@@ -167,7 +167,7 @@ class Dialogue:
             self._readers.clear()
         reader = self._readers.setdefault(pair, ApduReader(self._keys))
         try:
-            return reader.apdu(apdu)
+            return reader.apdu(apdu, (self._direction, source))
         except DlmsError as error:
             return unreadable(str(error), apdu)
 

@@ -10,6 +10,7 @@ from metercast.commands.secret_changes import SecretChanges
 from metercast.dlms.cosem import CosemAttribute, CosemMethod, Selection
 from metercast.dlms.data import Data
 from metercast.domain.command import CommandTraits, joined
+from metercast.domain.firmware import FirmwareImage, Transferred
 from metercast.domain.meter import Meter
 from metercast.domain.outcome import Outcome
 from metercast.domain.words import ErrorWord
@@ -60,6 +61,23 @@ class MeterSession(Protocol):
     @property
     def progress(self) -> Any:
         """What an earlier session of this command left in its checkpoint, or None."""
+        ...
+
+    @property
+    def should_yield(self) -> bool:
+        """A long command asks this between its steps, and then returns a checkpoint: something else waits."""
+        ...
+
+    async def image(self, reference: str) -> FirmwareImage:
+        """The image that the parameters name. Raises StepFailed(ImageMissing)."""
+        ...
+
+    async def transferred(self) -> Transferred | None:
+        """What was noted last of this meter, by whatever command."""
+        ...
+
+    async def note_transferred(self, transferred: Transferred) -> None:
+        """Durable when it returns. A count of blocks is noted as well as it goes."""
         ...
 
     @property
@@ -132,7 +150,7 @@ class CommandType(msgspec.Struct, frozen=True, kw_only=True):
     what types alone can't say, before any I/O, with `now` as the instant of submission; `perform` runs the COSEM
     steps in one session and returns the outcome; `image_of` tells which firmware image the parameters name. `members`
     are the types of which a command with these parameters is made up, where there are such; they raise InvalidField
-    where one is not known.
+    where one is not known. `hides_values`: what does not validate is not repeated, for it could be a secret.
     """
 
     traits: CommandTraits
@@ -141,6 +159,7 @@ class CommandType(msgspec.Struct, frozen=True, kw_only=True):
     check: Callable[[Any, datetime], None] | None = None
     members: Callable[[Any], Sequence["CommandType"]] | None = None
     image_of: Callable[[Any], str] | None = None
+    hides_values: bool = False
     summary: str = ""
 
     @property

@@ -5,6 +5,7 @@ written. The class's version decides the form of a push object; it is read from 
 """
 
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -27,7 +28,7 @@ from metercast.commands.push_parameters import (
 )
 from metercast.commands.read_association import CLASS_ID as ASSOCIATION
 from metercast.commands.read_association import OBJECT_LIST
-from metercast.commands.steps import read
+from metercast.commands.steps import read, read_indexed
 from metercast.dlms.cosem import CosemAttribute, CosemMethod
 from metercast.dlms.data import Data, Tag
 from metercast.dlms.datetimes import CosemDateTime
@@ -103,11 +104,11 @@ async def perform(session: MeterSession, parameters: SetPushSetup) -> Outcome:
         detail = f"the push setup {name} is of version {version}, which has no {unfit}"
         raise StepFailed(ErrorWord.SERVICE_NOT_SUPPORTED, detail)
     wanted = _wanted(parameters, version, session.profile.dates.date_time)
-    before = {index: await session.get(CosemAttribute(CLASS_ID, name, index)) for index in wanted}
+    before = await read_indexed(session, partial(CosemAttribute, CLASS_ID, name), wanted)
     changed = [index for index in _ORDER if index in wanted and not _same(before[index], wanted[index])]
     for index in changed:
         await session.set(CosemAttribute(CLASS_ID, name, index), wanted[index])
-    after = before | {index: await session.get(CosemAttribute(CLASS_ID, name, index)) for index in changed}
+    after = before | await read_indexed(session, partial(CosemAttribute, CLASS_ID, name), changed)
     result = {"version": version, **_shown(after)}
     for index in changed:
         if not _same(after[index], wanted[index]):

@@ -71,9 +71,16 @@ class Cipher:
     __slots__ = ("_authenticated", "_authenticated_aad", "_both", "_both_aad", "_encrypted", "_gcm", "_marks")
 
     def __init__(
-        self, encryption_key: bytes, authentication_key: bytes, suite: int = 0, *, broadcast: bool = False
+        self,
+        encryption_key: bytes,
+        authentication_key: bytes,
+        suite: int = 0,
+        *,
+        broadcast: bool = False,
+        heading: bytes = b"",
     ) -> None:
-        """`broadcast`: the encryption key is that of the broadcast key set. EncodeError where a size is wrong."""
+        """`broadcast`: the encryption key is that of the broadcast key set. `heading` is authenticated with every
+        APDU, as general-ciphering does. EncodeError where a size is wrong."""
         if suite not in SUITES:
             raise EncodeError(f"security suite {suite} is not known")
         size = KEY_SIZES[suite]
@@ -82,8 +89,8 @@ class Cipher:
         self._gcm = AESGCM(encryption_key)
         self._marks = suite | (BROADCAST if broadcast else 0)
         self._both, self._authenticated, self._encrypted = _CONTROLS[self._marks]
-        self._both_aad = self._both + authentication_key
-        self._authenticated_aad = self._authenticated + authentication_key
+        self._both_aad = self._both + authentication_key + heading
+        self._authenticated_aad = self._authenticated + authentication_key + heading
 
     def __repr__(self) -> str:
         return "Cipher()"

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 from metercast.dlms.axdr import take_octets
 from metercast.dlms.ciphering import BROADCAST, DED_PLAIN_TAGS, HEADER_SIZE, PLAIN_TAGS, SUITE_MASK, Cipher
 from metercast.dlms.errors import DecodeError, DlmsError, SecurityError
+from metercast.dlms.general_ciphering import GeneralCiphering, IdentifiedKey
 from metercast.dlms.general_protection import GENERAL_DED, GENERAL_GLO, split_general
 
 CIPHERED_TAGS: Final = frozenset(PLAIN_TAGS) | frozenset(DED_PLAIN_TAGS) | {GENERAL_GLO, GENERAL_DED}
@@ -100,6 +101,21 @@ class KeyRing:
                 if not ciphered.dedicated:
                     self._keys.insert(0, self._keys.pop(position))
                 return plaintext
+        if wrong is not None:
+            raise wrong
+        return None
+
+    def open_general(self, ciphering: GeneralCiphering) -> bytes | None:
+        """As `open`, of an APDU from an originator to a recipient; None also where its key is wrapped or agreed on."""
+        if not isinstance(ciphering.key_info, IdentifiedKey | None):
+            return None
+        wrong: DlmsError | None = None
+        suite = ciphering.body[0] & SUITE_MASK if ciphering.body else 0
+        for keys in self._keys:
+            try:
+                return ciphering.unprotect(keys.encryption_key, keys.authentication_key, suite).plaintext
+            except DlmsError as error:
+                wrong = wrong or error
         if wrong is not None:
             raise wrong
         return None

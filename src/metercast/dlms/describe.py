@@ -17,7 +17,16 @@ from metercast.dlms.datetimes import CosemDateTime
 from metercast.dlms.deciphering import CIPHERED_TAGS, KeyRing, Keys, split_ciphered
 from metercast.dlms.errors import DecodeError, EncodeError
 from metercast.dlms.general_block import GENERAL_BLOCK_TRANSFER, GeneralBlock, decode_general_block
+from metercast.dlms.general_ciphering import (
+    GENERAL_CIPHERING,
+    AgreedKey,
+    IdentifiedKey,
+    WrappedKey,
+    decode_general_ciphering,
+)
+from metercast.dlms.general_signing import GENERAL_SIGNING, decode_general_signing
 from metercast.dlms.initiate import InitiateRequest, decode_initiate_request, decode_initiate_response
+from metercast.dlms.joined import JoinedBlocks
 from metercast.dlms.logical_name import LogicalName
 from metercast.dlms.masking import SecretWatch
 from metercast.dlms.notification import DATA_NOTIFICATION, EVENT_NOTIFICATION, decode_notification
@@ -30,7 +39,9 @@ from metercast.dlms.service_error import (
 
 MAX_OCTETS = 1 << 20
 MAX_SHOWN_HEX = 4096
+MAX_LAYERS = 2
 _MAX_BLOCKS = 1 << 20
+_MAX_SENDERS = 16
 _UNREADABLE = "not readable"
 
 
@@ -153,6 +164,13 @@ _MECHANISMS = {mechanism.value: mechanism.name.lower().replace("_", "-") for mec
 _RESULTS = {0: "accepted", 1: "rejected-permanent", 2: "rejected-transient"}
 
 
+_KEY_INFOS: dict[type, str] = {
+    IdentifiedKey: "one that both hold",
+    WrappedKey: "one that comes along, wrapped",
+    AgreedKey: "one agreed on",
+}
+
+
 class ApduReader:
     """Describes the APDUs of one association one by one: learns system titles, joins blocks, hides secrets.
 
@@ -163,12 +181,18 @@ class ApduReader:
         self._ring = KeyRing(keys)
         self._secrets = SecretWatch()
         self._blocks = bytearray()
-        self._general = bytearray()
+        self._general_blocks: dict[object, JoinedBlocks] = {}
+        self._layers = 0
 
-    def apdu(self, octets: bytes) -> Description:
+    def apdu(self, octets: bytes, sender: object = None) -> Description:
+        """`sender` is any name of the side that it comes from: general blocks are joined by it. DlmsError."""
         tag = octets[0]
         if tag in CIPHERED_TAGS:
             return self._ciphered(octets)
+        if tag == GENERAL_CIPHERING:
+            return self._general_ciphering(octets)
+        if tag == GENERAL_SIGNING:
+            return self._general_signing(octets)
         if tag not in _DECODERS:
             raise DecodeError(f"0x{tag:02X} begins no APDU that is known here")
         name, decode = _DECODERS[tag]
@@ -180,7 +204,7 @@ class ApduReader:
         if isinstance(value, InitiateRequest) and value.dedicated_key is not None:
             self._ring.learn_dedicated_key(value.dedicated_key)
         if isinstance(value, GeneralBlock):
-            return Description(name, None, tuple(self._general_block(value)))
+            return Description(name, None, tuple(self._general_block(value, sender)))
         form = type(value).__name__
         hidden = self._secrets.secret_fields(value)
         return Description(name, form, (*self._fields(value, hidden), *self._joined(value, hidden)))
@@ -204,20 +228,20 @@ class ApduReader:
             except DecodeError:
                 yield Description(f"in {number} blocks", octets[:MAX_SHOWN_HEX].hex())
 
-    def _general_block(self, block: GeneralBlock) -> Iterator[Description]:
-        """The APDU behind its last block; the octets of a single block may be part of a secret."""
+    def _general_block(self, block: GeneralBlock, sender: object) -> Iterator[Description]:
+        """The APDU behind the block that made it whole; the octets of a single block may be part of a secret."""
         yield Description("block", f"{block.number}{' (last)' if block.last else ''}")
         yield Description("acknowledges", str(block.acknowledged))
         yield Description("window", f"{block.window}{', streaming' if block.streaming else ''}")
-        if not block.data:
-            return
-        yield Description("data", f"{len(block.data)} octets")
-        if len(self._general) + len(block.data) <= _MAX_BLOCKS:
-            self._general += block.data
-        if block.last:
-            apdu, self._general = bytes(self._general), bytearray()
-            if apdu and apdu[0] != GENERAL_BLOCK_TRANSFER:
-                yield self.apdu(apdu)
+        if block.data:
+            yield Description("data", f"{len(block.data)} octets")
+        if sender not in self._general_blocks and len(self._general_blocks) >= _MAX_SENDERS:
+            self._general_blocks.clear()
+        apdu = self._general_blocks.setdefault(sender, JoinedBlocks()).add(block)
+        if apdu is not None:
+            if not apdu or apdu[0] == GENERAL_BLOCK_TRANSFER:
+                raise DecodeError("no APDU in general blocks")
+            yield self.apdu(apdu)
 
     def _ciphered(self, octets: bytes) -> Description:
         ciphered = split_ciphered(octets)
@@ -236,6 +260,38 @@ class ApduReader:
         if plaintext[0] in CIPHERED_TAGS:
             raise DecodeError("a ciphered APDU inside a ciphered one")
         return Description(name, None, (*head, self.apdu(plaintext)))
+
+    def _general_ciphering(self, octets: bytes) -> Description:
+        value = decode_general_ciphering(octets)
+        nodes = list(self._fields(value.heading))
+        if value.key_info is not None:
+            kind = _KEY_INFOS[type(value.key_info)]
+            nodes.append(Description("key info", kind, tuple(self._fields(value.key_info))))
+        head, ciphered = value.body[:HEADER_SIZE], value.body[HEADER_SIZE:]
+        nodes.append(Description("security control", head[:1].hex()))
+        nodes.append(Description("invocation counter", str(int.from_bytes(head[1:], "big"))))
+        plaintext = self._ring.open_general(value)
+        nodes.append(Description("ciphered", ciphered.hex()) if plaintext is None else self._inside(plaintext))
+        return Description("general-ciphering", None, tuple(nodes))
+
+    def _general_signing(self, octets: bytes) -> Description:
+        """The signature is shown and not checked: whose key it must have, a trace does not say."""
+        value = decode_general_signing(octets)
+        signature = Description("signature", value.signature.hex())
+        nodes = (*self._fields(value.heading), self._inside(value.content), signature)
+        return Description("general-signing", None, nodes)
+
+    def _inside(self, apdu: bytes) -> Description:
+        """A signed APDU may stand in a ciphered one, or the other way round; what nests further would never end."""
+        if not apdu:
+            raise DecodeError("nothing stands inside a protected APDU")
+        if self._layers == MAX_LAYERS:
+            raise DecodeError(f"more than {MAX_LAYERS} layers of general protection")
+        self._layers += 1
+        try:
+            return self.apdu(apdu)
+        finally:
+            self._layers -= 1
 
     def _association(self, name: str, value: acse.Aarq | acse.Aare) -> Description:
         context = _CONTEXTS.get(value.application_context, str(value.application_context))

@@ -1,5 +1,6 @@
 """APDUs with their secrets struck out and every length kept: what a trace may hold of what went over the line."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -16,12 +17,15 @@ from metercast.dlms.access import (
 )
 from metercast.dlms.ber import encode_element
 from metercast.dlms.ciphering import DED_PLAIN_TAGS, PLAIN_TAGS
+from metercast.dlms.cosem import CosemAttribute, CosemMethod, decode_attribute, decode_method
 from metercast.dlms.data import Data, Tag, encode_data
 from metercast.dlms.data_types import BitString
 from metercast.dlms.errors import DlmsError
+from metercast.dlms.general_block import GENERAL_BLOCK_TRANSFER, decode_general_block
 from metercast.dlms.get import encode_get_data_result
 from metercast.dlms.initiate import INITIATE_REQUEST, decode_initiate_request
-from metercast.dlms.masking import SecretWatch
+from metercast.dlms.logical_name import LogicalName
+from metercast.dlms.masking import SecretWatch, is_secret
 
 MASK: Final = b"*"
 _PROTECTED: Final = frozenset(PLAIN_TAGS) | frozenset(DED_PLAIN_TAGS) | {0xDB, 0xDC, 0xDD}
@@ -34,7 +38,13 @@ _DECODERS: Final = {
     ACCESS_REQUEST: decode_access_request,
     ACCESS_RESPONSE: decode_access_response,
 }
-_GENERAL_BLOCK: Final = 0xE0
+_BEGINNINGS: Final[dict[int, Callable[[bytes, int], tuple[CosemAttribute | CosemMethod, int]]]] = {
+    get.GET_REQUEST: decode_attribute,
+    set_service.SET_REQUEST: decode_attribute,
+    action.ACTION_REQUEST: decode_method,
+}
+_TARGET_END: Final = 12
+_ANY_SECRET: Final = CosemAttribute(15, LogicalName.parse("0.0.40.0.0.255"), 7)
 _KEPT: Final = 6  # octets of a form that is not known here: enough to see what it is
 
 
@@ -43,7 +53,7 @@ class Masker:
 
     def __init__(self) -> None:
         self._watch = SecretWatch()
-        self._blocks_are_ciphered = False
+        self._blocks_are_harmless = False
 
     @property
     def awaits_secret(self) -> bool:
@@ -62,10 +72,10 @@ class Masker:
                 return _masked_aarq(apdu)
             if tag in _DECODERS:
                 return self._masked_service(apdu)
+            if tag == GENERAL_BLOCK_TRANSFER:
+                return self._masked_block(apdu)
         except DlmsError:
             return _struck_out(apdu, 1)
-        if tag == _GENERAL_BLOCK:
-            return self._masked_block(apdu)
         return _struck_out(apdu, _KEPT)
 
     def _masked_service(self, apdu: bytes) -> bytes:
@@ -78,11 +88,31 @@ class Masker:
         return apdu
 
     def _masked_block(self, apdu: bytes) -> bytes:
-        """A block of an APDU that was cut: ciphered, if its beginning is, else not to be told apart."""
-        number, start = int.from_bytes(apdu[2:4], "big"), 7 if apdu[6:7] < b"\x80" else 8 + (apdu[6] & 0x7F) - 1
-        if number == 1:
-            self._blocks_are_ciphered = apdu[start : start + 1] != b"" and apdu[start] in _PROTECTED
-        return apdu if self._blocks_are_ciphered else _struck_out(apdu, start)
+        """The beginning of the APDU that is cut says whether there is a secret in it; in doubt there is."""
+        block = decode_general_block(apdu)
+        if not block.data:
+            return apdu
+        if block.number == 1:
+            self._blocks_are_harmless = self._is_harmless(block.data)
+        return apdu if self._blocks_are_harmless else _struck_out(apdu, len(apdu) - len(block.data))
+
+    def _is_harmless(self, beginning: bytes) -> bool:
+        tag = beginning[0]
+        if tag in _PROTECTED:
+            return True
+        if self.awaits_secret:
+            return False
+        if tag in _WITHOUT_SECRETS or tag == get.GET_RESPONSE:
+            return True
+        if tag not in _BEGINNINGS or len(beginning) < _TARGET_END or beginning[1] != 1:
+            if tag == get.GET_REQUEST and len(beginning) > 2:  # a list that is cut: its answer may be a secret
+                self._watch.secret_fields(get.GetRequestNormal(beginning[2], _ANY_SECRET))
+            return tag == get.GET_REQUEST
+        target, _ = _BEGINNINGS[tag](beginning, 3)
+        if tag == get.GET_REQUEST and isinstance(target, CosemAttribute):
+            self._watch.secret_fields(get.GetRequestNormal(beginning[2], target))
+            return True
+        return not is_secret(target)
 
 
 def _masked_aarq(apdu: bytes) -> bytes:

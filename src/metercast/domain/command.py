@@ -33,6 +33,7 @@ class CommandTraits(msgspec.Struct, frozen=True, kw_only=True):
     conflict_group: ConflictGroup = ConflictGroup.NONE
     expires_after: timedelta  # from the due time, unless the task says otherwise
     can_read_back: bool = False  # for Resend.NEVER: a session can find out what an earlier one did
+    is_long: bool = False  # its sessions end with a checkpoint where something else waits, and go on in another
     needs_identity: bool = False  # the meter's record must name an identity, which is checked before any change
     max_devices: int | None = None  # per task; None: the server's own limit
     may_be_joined: bool = True  # it may run between other commands in one association

@@ -47,6 +47,7 @@ class ErrorWord(StrEnum):
     PROFILE_LIMIT = "ProfileLimit"
     RESULT_TOO_LARGE = "ResultTooLarge"
     NOT_SWITCHABLE = "NotSwitchable"
+    IMAGE_MISSING = "ImageMissing"
     CLOCK_UNCERTAIN = "ClockUncertain"
     OUTCOME_UNKNOWN = "OutcomeUnknown"
     # The task
@@ -104,6 +105,7 @@ ERROR_CLASSES: dict[ErrorWord, ErrorClass] = {
     ErrorWord.PROFILE_LIMIT: _PERMANENT,
     ErrorWord.RESULT_TOO_LARGE: _PERMANENT,
     ErrorWord.NOT_SWITCHABLE: _PERMANENT,
+    ErrorWord.IMAGE_MISSING: _PERMANENT,
     ErrorWord.CLOCK_UNCERTAIN: _TRANSIENT,
     ErrorWord.OUTCOME_UNKNOWN: _AMBIGUOUS,
     ErrorWord.EXPIRED: _PERMANENT,

@@ -48,6 +48,12 @@ class Checkpoint(Protocol):
         """What an earlier session of a long command left, or None."""
         ...
 
+    @property
+    def should_yield(self) -> bool:
+        """A long command should end this session with a checkpoint: another one waits for the meter, the task may not
+        go on, or the session has taken its time."""
+        ...
+
     async def settle(self, progress: Any) -> None:
         """Keeps `progress` durably, for the session that follows; raises GiveBack where the lease is lost.
 

@@ -16,6 +16,7 @@ from metercast.driver.contract import Checkpoint, Command, GiveBack
 from metercast.driver.conversation import ExceptionAnswer
 from metercast.driver.counters import InvocationCounters
 from metercast.driver.identity import check_identity
+from metercast.driver.images import ImageShelf
 from metercast.driver.memory import MeterMemory
 from metercast.driver.resync import resynchronise
 from metercast.driver.session import DlmsSession
@@ -57,6 +58,7 @@ class DlmsDriver:
         *,
         require_identity: bool = True,
         profiles: Profiles = BUILT_IN,
+        images: ImageShelf | None = None,
         keeper: Keeper | None = None,
         memory: MeterMemory | None = None,
         tracer: Tracer | None = None,
@@ -68,6 +70,7 @@ class DlmsDriver:
         self._watchdog = Watchdog(timeouts or Timeouts())
         self._require_identity = require_identity
         self._profiles = profiles
+        self._images = images
         self._keeper = keeper
         self._memory = memory or MeterMemory()
         self._tracer = tracer
@@ -93,6 +96,7 @@ class DlmsDriver:
             profile,
             self._memory,
             self._keeper,
+            self._images,
         )
         if self._tracer is not None:
             session.trace = self._tracer.begin(command, meter, checkpoint)

@@ -19,14 +19,16 @@ from metercast.dlms.notification import EventNotification, Notification
 from metercast.dlms.protection import NO_COUNTERS
 from metercast.dlms.results import ActionResultCode
 from metercast.dlms.settings import AssociationSettings, Authentication
+from metercast.domain.firmware import FirmwareImage, Transferred
 from metercast.domain.meter import Meter, Secrets
 from metercast.domain.outcome import Phase
 from metercast.domain.words import ErrorWord, SecurityEvent
-from metercast.driver.contract import Checkpoint
+from metercast.driver.contract import Checkpoint, GiveBack
 from metercast.driver.conversation import Conversation, ExceptionAnswer, ServiceRefused
 from metercast.driver.counters import InvocationCounters
 from metercast.driver.errors import TransportError
 from metercast.driver.failures import ASSOCIATE, WAIT, Step, connect_failure, event_of, failure_of
+from metercast.driver.images import ImageShelf
 from metercast.driver.links import link_to
 from metercast.driver.lists import ListReader, ListService, request, results_in
 from metercast.driver.memory import MeterMemory
@@ -66,6 +68,7 @@ class DlmsSession:
         "_connector",
         "_conversation",
         "_counters",
+        "_images",
         "_lists",
         "_memory",
         "_settings",
@@ -94,6 +97,7 @@ class DlmsSession:
         profile: Profile,
         memory: MeterMemory,
         keeper: Keeper | None = None,
+        images: ImageShelf | None = None,
     ) -> None:
         self.meter = meter
         self.keys = SessionSecrets(self, keeper, checkpoint.task_id)
@@ -109,6 +113,7 @@ class DlmsSession:
         self._watch = watch
         self._challenge = challenge
         self._clock = clock
+        self._images = images
         self._memory = memory
         self._lists = ListReader()
         self._conversation: Conversation | None = None
@@ -125,6 +130,23 @@ class DlmsSession:
     @property
     def progress(self) -> Any:
         return self._checkpoint.progress
+
+    @property
+    def should_yield(self) -> bool:
+        return self._checkpoint.should_yield
+
+    async def image(self, reference: str) -> FirmwareImage:
+        return await self._shelf().get(reference)
+
+    async def transferred(self) -> Transferred | None:
+        return await self._shelf().transferred(self.meter.device_id)
+
+    async def note_transferred(self, transferred: Transferred) -> None:
+        try:
+            await self._shelf().note(self.meter.device_id, transferred)
+        except GiveBack:
+            if not transferred.blocks:
+                raise
 
     @property
     def has_changed(self) -> bool:
@@ -175,7 +197,9 @@ class DlmsSession:
                 results.append(await self._read_one(left[0]))
             else:
                 service, size = chosen
-                results += await self._read_list(service, left[:size]) or []
+                part = await self._read_list(service, left[:size]) or []
+                for attribute, result in zip(left, part, strict=False):
+                    results.append(await self._read_one(attribute) if _did_not_fit(result) else result)
         return results
 
     async def set(self, attribute: CosemAttribute, value: Data | Callable[[], Data]) -> None:
@@ -244,6 +268,11 @@ class DlmsSession:
             return await self.get(attribute)
         except MeterRefused as refused:
             return refused
+
+    def _shelf(self) -> ImageShelf:
+        if self._images is None:
+            raise StepFailed(ErrorWord.IMAGE_MISSING, "there is no store of images")
+        return self._images
 
     # -- what the driver does --------------------------------------------------------------------------------------
 
@@ -365,6 +394,7 @@ class DlmsSession:
     async def end(self) -> None:
         """Nothing is open any longer when this returns."""
         self._watch.end()
+        self.keys.end()
         self.drop()
         await self._previous_gone()
 
@@ -446,6 +476,11 @@ class DlmsSession:
     def _send_change(self, conversation: Conversation, apdu: bytes) -> None:
         conversation.send(apdu)
         self.phase = Phase.CHANGING
+
+
+def _did_not_fit(result: Data | MeterRefused) -> bool:
+    """The meter could not put the value into the answer to a list; alone it may have room."""
+    return isinstance(result, MeterRefused) and result.error is ErrorWord.TRANSFER_ABORTED
 
 
 def _refused(what: Step, result: Any) -> MeterRefused:

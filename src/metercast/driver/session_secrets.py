@@ -43,6 +43,10 @@ class SessionSecrets:
         self._adopted: Candidate | None = None
         self._begin: int | None = None
 
+    def end(self) -> None:
+        """The session is over. Each holds the other, and sessions are freed by counting references."""
+        del self._session
+
     # -- what commands see -----------------------------------------------------------------------------------------
 
     def current(self, kind: SecretKind) -> str | None:
@@ -116,11 +120,12 @@ class SessionSecrets:
             try:
                 await session.connect(candidate.settings, before=current.settings)
             except StepFailed as failure:
-                if failures and failure.error is ErrorWord.AUTHENTICATION_FAILED:
-                    session.turn = self._begin
-                    detail = f"{failures[0].detail}; the other secret that may be the meter's is {failure.detail}"
-                    raise StepFailed(ErrorWord.METER_BUSY, detail) from failure
-                raise
+                if failure.error is not ErrorWord.AUTHENTICATION_FAILED or (not failures and order[-1].kind is None):
+                    raise
+                session.turn = self._begin
+                said = "".join(f"{each.detail}; " for each in failures)
+                detail = f"{said}another secret that may be the meter's is {failure.detail}"
+                raise StepFailed(ErrorWord.METER_BUSY, detail) from failure
             try:
                 await session.associate()
             except StepFailed as failure:

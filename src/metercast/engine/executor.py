@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import math
 import random
 import traceback
 from collections.abc import Callable, Sequence
@@ -46,6 +47,7 @@ class Executor:
         clock: Callable[[], datetime],
         jitter: Callable[[], float] = random.random,
         alarm: Callable[[SecurityEvent], None] = lambda event: None,
+        slice_seconds: float = math.inf,
     ) -> None:
         """`alarm` is told of security events, which are logged too."""
         self._store = store
@@ -54,13 +56,14 @@ class Executor:
         self._clock = clock
         self._jitter = jitter
         self._alarm = alarm
+        self._slice_seconds = slice_seconds
 
     async def begin(self, bucket: ActiveBucket, devices: Sequence[OpenDevice]) -> Begun:
         """Locks the meters and marks the devices SENT, durably. Raises LeaseLost and StoreUnavailable."""
         return await self._store.begin_attempts(bucket.lease, devices)
 
     def session(self, bucket: ActiveBucket, device: OpenDevice, begun: BegunDevice) -> Session:
-        return Session(bucket, device, begun, self._clock, self._store.keep_progress)
+        return Session(bucket, device, begun, self._clock, self._store.keep_progress, self._slice_seconds)
 
     async def run(self, session: Session) -> Result:
         """Resolve, drive, decide: the result to record. Raises nothing but CancelledError."""

@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from datetime import datetime
 from typing import Protocol
 
+import msgspec
 import structlog
 
 from metercast.commands.contract import CommandType
 from metercast.commands.parameters import ROOT, parse_parameters
 from metercast.domain.problem import Conflict, InvalidField, NotFound, Unavailable
-from metercast.domain.states import FINAL_TASK, DeviceStatus, IllegalTransition, TaskStatus
+from metercast.domain.states import FINAL_DEVICE, FINAL_TASK, DeviceStatus, IllegalTransition, TaskStatus
 from metercast.domain.task import DeviceCommand, DeviceCommandDetail, Task
 from metercast.engine.apikeys import ApiKeys, Caller
 from metercast.engine.images import Images
@@ -299,7 +300,14 @@ class Service:
         return await self._store.list_devices(task_id, query, limit, cursor)
 
     async def device(self, task_id: str, device_id: str) -> DeviceCommandDetail:
-        return await self._store.get_device_command(task_id, device_id)
+        found = await self._store.get_device_command(task_id, device_id)
+        command = self._commands.get(found.command_type)
+        if command is None or command.image_of is None or found.command_status in FINAL_DEVICE:
+            return found
+        task = await self._store.get_task(task_id)
+        image = command.image_named(task.command_params)
+        progress = None if image is None else await self.images.progress(image, device_id)
+        return msgspec.structs.replace(found, progress=progress)
 
     async def errors(self, task_id: str) -> list[ErrorCount]:
         return await self._store.error_counts(task_id)

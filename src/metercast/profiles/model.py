@@ -60,6 +60,10 @@ class Objects(Section, frozen=True):
     limiter: Annotated[LogicalName, _about("SET_LIMITER (class 71)")]
     billing_scripts: Annotated[LogicalName, _about("BILLING_RESET: the script table (class 9)")]
     billing_counter: Annotated[LogicalName, _about("BILLING_RESET: what proves that it ran (class 1)")]
+    image_transfer: Annotated[LogicalName, _about("FIRMWARE_UPDATE (class 18)")]
+    image_activation_scripts: Annotated[LogicalName, _about("FIRMWARE_UPDATE: what a timed activation runs (class 9)")]
+    image_activation_schedule: Annotated[LogicalName, _about("FIRMWARE_UPDATE: when it runs (class 22)")]
+    firmware_version: Annotated[LogicalName, _about("FIRMWARE_UPDATE: the version that runs (class 1)")]
     push_setup: Annotated[LogicalName, _about("SET_PUSH_SETUP (class 40)")]
     association: Annotated[
         LogicalName, _about("READ_ASSOCIATION, REPLACE_KEYS for passwords, and what needs the object list (class 15)")

@@ -7,11 +7,13 @@ import click
 
 from metercast.simulator.dialect import LIKE
 from metercast.simulator.faults import FaultRule, parse_fault_rules
+from metercast.simulator.firmware import make_image
 from metercast.simulator.population import MAX_METERS, Population
 from metercast.simulator.process import SimulatorOptions, run_simulator
 from metercast.simulator.spec import AUTHENTICATIONS, DEFAULT_MAX_PDU, Authentication, HdlcSpec, Suite
 
 DEFAULT_BASE_PORT = 24059
+IMAGE_VERSION, IMAGE_OCTETS = "SIM-2.0", 64 << 10
 
 Security = Literal["mixed"] | Authentication
 Chosen = Literal["none", "authenticated", "encrypted", "both"]
@@ -64,6 +66,11 @@ _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 @click.option("--log", "log_path", type=_FILE, help="NDJSON of every session and service.")
 @click.option("--devices-out", type=_FILE, help="NDJSON of the meters, with their keys, for the device import.")
 @click.option("--state-out", type=_FILE, help="JSON of the physical state, at the end and on SIGUSR1.")
+@click.option(
+    "--write-image",
+    type=_FILE,
+    help="Write a firmware image that the meters take to this file, of 64 KiB and version SIM-2.0, and end.",
+)
 @click.option("--until-stdin-closes", is_flag=True, help="End also when standard input ends.")
 def simulate(
     *,
@@ -89,6 +96,7 @@ def simulate(
     log_path: Path | None,
     devices_out: Path | None,
     state_out: Path | None,
+    write_image: Path | None,
     until_stdin_closes: bool,
 ) -> None:
     """Run simulated DLMS/COSEM meters on TCP.
@@ -98,6 +106,9 @@ def simulate(
     """
     rules: tuple[FaultRule, ...] = ()
     try:
+        if write_image is not None:
+            write_image.write_bytes(make_image(write_image.name, IMAGE_VERSION, IMAGE_OCTETS))
+            return
         if faults is not None:
             rules = parse_fault_rules(faults.read_bytes())
         population = Population.build(

@@ -131,12 +131,25 @@ class HugeLength(Fault, frozen=True, tag="huge-length"):
 
 
 class LoseActionAnswer(Fault, frozen=True, tag="lose-action-answer"):
-    """Executes the ACTION and drops the connection instead of answering, for the first `actions` of them.
+    """Executes the ACTION and drops the connection instead of answering, for the first `actions` of them that follow
+    the first `after`.
 
     The replies to HLS authentication don't count.
     """
 
     actions: Positive = 1
+    after: Count = 0
+
+
+class LoseImageBlocks(Fault, frozen=True, tag="lose-image-blocks"):
+    """Acknowledges the firmware blocks of these numbers and forgets them, the first time that each comes; those that
+    are `busy` it refuses with temporary-failure.
+
+    `times` has no meaning.
+    """
+
+    blocks: tuple[Count, ...] = ()
+    busy: tuple[Count, ...] = ()
 
 
 class RefuseLists(Fault, frozen=True, tag="refuse-lists"):
@@ -185,6 +198,7 @@ AnyFault = (
     | Garbage
     | HugeLength
     | LoseActionAnswer
+    | LoseImageBlocks
     | RefuseLists
     | SendNotification
     | LoseBlocks
@@ -242,6 +256,6 @@ class FaultPlay:
         return self._failures <= fault.services
 
     def take_lost_answer(self, fault: LoseActionAnswer) -> bool:
-        """True for the first `actions` calls."""
+        """True for the first `actions` calls that follow the first `after`."""
         self._actions_lost += 1
-        return self._actions_lost <= fault.actions
+        return fault.after < self._actions_lost <= fault.after + fault.actions

@@ -125,7 +125,7 @@ class GatewayLine(TcpLine):
         session = self._sessions.get(server_sap)
         if session is None:
             meter = self._gateway.meters.get(server_sap)
-            if meter is None:
+            if meter is None or meter.is_down:
                 return None
             session = meter.open_session(self, self.peer)
             self._sessions[server_sap] = session

@@ -13,6 +13,7 @@ from metercast.dlms.ciphering import KEY_SIZES
 from metercast.dlms.elliptic import CURVES
 from metercast.simulator.dialect import USUAL, Dialect
 from metercast.simulator.faults import FaultRule
+from metercast.simulator.firmware import FirmwareSpec
 from metercast.simulator.spec import (
     DEFAULT_CONFORMANCE,
     DEFAULT_MAX_PDU,
@@ -72,6 +73,7 @@ class Population:
         clock_offset: float | None = None,
         first_number: int = 1,
         hdlc: HdlcSpec | None = None,
+        firmware: FirmwareSpec | None = None,
         dialect: Dialect = USUAL,
     ) -> "Population":
         """`count` meters, named meter-0001 and so on.
@@ -118,6 +120,7 @@ class Population:
                     conformance=DEFAULT_CONFORMANCE | (MULTIPLE_REFERENCES if multiple_references else 0),
                     clock_offset=offset,
                     hdlc=replace(hdlc, physical_device=FIRST_PHYSICAL + place) if behind and hdlc is not None else hdlc,
+                    firmware=firmware or FirmwareSpec(),
                     dialect=dialect,
                     dedicated_ciphering=dedicated and encrypts,
                     general_protection=general and spec.protection != "none",

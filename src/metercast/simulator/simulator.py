@@ -4,6 +4,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -96,6 +97,7 @@ class Simulator:
                 if meter.spec.gateway is None:
                     endpoint = (meter.spec.host, meter.spec.port)
                     self._listeners[meter.meter_id] = _Listener(endpoint, self._factory(meter))
+                    meter.on_reboot = partial(self._refuse_for, meter)
                     await self._follow_refusal(meter)
             for spec in self.population.gateways:
                 meters = [meter for meter in self._meters.values() if meter.spec.gateway == spec.name]
@@ -186,6 +188,16 @@ class Simulator:
             task = asyncio.get_running_loop().create_task(self._listeners[meter.meter_id].listen())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    def _refuse_for(self, meter: SimulatedMeter, seconds: float) -> None:
+        """A meter that reboots takes no connection; afterwards its faults decide."""
+        self._listeners[meter.meter_id].refuse()
+        self._timers.append(asyncio.get_running_loop().call_later(seconds, self._back, meter))
+
+    def _back(self, meter: SimulatedMeter) -> None:
+        task = asyncio.get_running_loop().create_task(self._follow_refusal(meter))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _factory(self, meter: SimulatedMeter) -> LineFactory:
         return lambda: MeterLine(meter, self._lines)

@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 from metercast.dlms.elliptic import PrivateKey
 from metercast.simulator.dialect import USUAL, USUAL_MANAGEMENT_CLIENT, Dialect
 from metercast.simulator.faults import NO_FAULTS, Faults
+from metercast.simulator.firmware import FirmwareSpec
 
 Authentication = Literal["none", "lls", "hls", "hls-md5", "hls-sha1", "hls-gmac", "hls-sha256", "hls-ecdsa"]
 Protection = Literal["none", "authenticated", "encrypted", "both"]
@@ -88,6 +89,7 @@ class MeterSpec:
     clock_offset: float = 0.0
     clock_drift: float = 0.0
     past_activation: Literal["at-once", "never"] = "at-once"
+    firmware: FirmwareSpec = FirmwareSpec()  # noqa: RUF009 it is frozen
     dialect: Dialect = USUAL
     faults: Faults = NO_FAULTS
 

@@ -138,6 +138,7 @@ DEVICE_COMMAND: dict[str, Any] = {
         "differenceSeconds": 0.588,
         "uncertaintySeconds": 0.041,
     },
+    "progress": None,
 }
 
 METER: dict[str, Any] = {
