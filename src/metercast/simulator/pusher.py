@@ -4,6 +4,7 @@ import asyncio
 from contextlib import suppress
 from typing import Final
 
+from metercast.dlms.access import INVOKE_ID
 from metercast.dlms.cosem import Selection
 from metercast.dlms.data import NULL, Data
 from metercast.dlms.errors import DlmsError
@@ -63,7 +64,7 @@ class MeterPusher:
     def _notification(self, setup: PushSetup) -> bytes:
         """The values of the pushed attributes, in their order, as one structure."""
         body = Data.structure([self._value(element, setup.version) for element in setup.objects])
-        return DataNotification(self._sent & 0xFF_FFFF, b"", body).encode()
+        return DataNotification(self._sent & INVOKE_ID, b"", body).encode()
 
     def _value(self, element: Data, version: int) -> Data:
         """Null-data where the meter has no such attribute."""
