@@ -164,6 +164,10 @@ class DlmsSession:
         if self.phase is Phase.CHANGING:
             self.phase = Phase.READING
 
+    @property
+    def send_delay(self) -> float:
+        return self._conversation.send_delay if self._conversation is not None else 0.0
+
     def now(self) -> datetime:
         return self._clock()
 
