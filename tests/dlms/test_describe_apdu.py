@@ -11,8 +11,14 @@ from metercast.dlms.describe import ApduReader, describe
 from metercast.dlms.elliptic import PrivateKey
 from metercast.dlms.errors import DecodeError, SecurityError
 from metercast.dlms.general_block import GeneralBlock
-from metercast.dlms.general_ciphering import AgreedKey, Heading, IdentifiedKey, WrappedKey, protect_general
-from metercast.dlms.general_ciphering import GeneralCiphering, Heading, WrappedKey
+from metercast.dlms.general_ciphering import (
+    AgreedKey,
+    GeneralCiphering,
+    Heading,
+    IdentifiedKey,
+    WrappedKey,
+    protect_general,
+)
 from metercast.dlms.general_protection import encode_general
 from metercast.dlms.general_signing import sign_general
 
