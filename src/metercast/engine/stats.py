@@ -17,5 +17,6 @@ class EngineStats:
         self.leases_lost = 0
         self.results: Counter[tuple[DeviceStatus, ErrorWord | None]] = Counter()
         self.scheduler_passes = 0
+        self.follow_ups = 0
         self.tasks_retired = 0
         self.rows_swept = 0

@@ -143,7 +143,8 @@ def new_task(
         if word is not None and not word.isprintable():
             raise InvalidField(path, word, "holds printable characters only")
     command = find_command(request.command_type, commands)
-    traits = command.traits_for(parse_parameters(command, request.command_params, now))
+    parameters = parse_parameters(command, request.command_params, now)
+    traits, follow_up = command.traits_for(parameters), command.follow_up_of(parameters)
     scheduled_at = max(request.scheduled_at or now, now)
     if scheduled_at > now + FURTHEST:
         raise InvalidField("scheduledAt", _text(scheduled_at), "more than ten years ahead")
@@ -165,6 +166,7 @@ def new_task(
         priority=request.priority,
         requested_by=request.requested_by or requested_by,
         retry=_retry(request.retry, rules.retry),
+        follow_up_at=None if follow_up is None else follow_up.due_at,
         bucket_size=rules.bucket_size,
     )
 
