@@ -13,7 +13,7 @@ BESIDE_postgres := $(BIN)/python -m tests.servers postgres --
 BESIDE_mongodb  := $(BIN)/python -m tests.servers mongodb --
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench serve lock clean
+.PHONY: help demo test check fuzz bench serve lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,10 +25,13 @@ demo: $(DEMO_$(STORE))  ## Set up and run SET_TOU on 200 simulated meters, end t
 test: check  ## Set up, then format, lint, types and all tests
 	@$(BIN)/pytest -n 2 --dist loadgroup
 
-check: $(VENV)/dev.stamp $(VENV)/mongodb-server/ready.stamp
+check: $(VENV)/dev.stamp $(VENV)/mongodb-server/ready.stamp $(VENV)/gurux-client/ready.stamp
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+
+fuzz: $(VENV)/dev.stamp  ## Throw octets at every parser for SECONDS, 300 without it; says what was found
+	@$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),300)
 
 bench: $(VENV)/dev.stamp $(VENV)/mongodb-server/ready.stamp $(VENV)/bench-peers/ready.stamp  ## Run the benchmarks; fails below a bar
 	@$(BIN)/python -m bench
@@ -41,7 +44,7 @@ lock:  ## Make the lock files again from pyproject.toml (needs uv)
 	  pyproject.toml requirements/build.in -o run.lock
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --all-extras pyproject.toml requirements/dev.in -c run.lock -o dev.lock
-	for each in mongodb-server bench-peers; do \
+	for each in mongodb-server gurux-client bench-peers; do \
 	  uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	    requirements/$$each.in -o requirements/$$each.lock; done
 

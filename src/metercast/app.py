@@ -25,6 +25,8 @@ from metercast.domain.meter import StoredMeter
 from metercast.driver.contract import Driver
 from metercast.driver.counters import InvocationCounters
 from metercast.driver.dlms import DlmsDriver
+from metercast.driver.images import ImageShelf
+from metercast.driver.keeper import SecretKeeper
 from metercast.driver.timeouts import Timeouts
 from metercast.driver.transport import TcpConnector
 from metercast.engine.engine import Engine
@@ -32,10 +34,12 @@ from metercast.engine.limits import WorkerLimits
 from metercast.engine.retention import RetentionPolicy
 from metercast.engine.service import Service
 from metercast.engine.submission import SubmissionRules
+from metercast.engine.traces import Traces
 from metercast.profiles.collection import Profiles
 from metercast.profiles.errors import ProfileError
 from metercast.store.contract import Store
 from metercast.store.errors import StoreInUse, StoreTooNew, StoreUnavailable
+from metercast.trace.directory import TraceDirectory
 from metercast.vault import Vault, VaultError, create_master_key, parse_master_key, write_private
 from metercast.web.app import create_app
 from metercast.web.edge import Edge
@@ -55,7 +59,9 @@ class StartError(Exception):
 class Metercast:
     """Everything that one process holds."""
 
-    def __init__(self, config: Config, store: Store, vault: Vault, driver: Driver, profiles: Profiles) -> None:
+    def __init__(
+        self, config: Config, store: Store, vault: Vault, driver: Driver, profiles: Profiles, traces: Traces
+    ) -> None:
         self.config = config
         self.store = store
         self.vault = vault
@@ -68,7 +74,7 @@ class Metercast:
             retry=config.retry,
             bucket_size=config.bucket_size,
         )
-        self.service = Service(store, COMMANDS, vault, self.engine, _now, rules, profiles)
+        self.service = Service(store, COMMANDS, vault, self.engine, _now, rules, profiles, traces)
         self.draining = False
 
     @classmethod
@@ -79,8 +85,9 @@ class Metercast:
         store = await _open_store(config)
         try:
             vault = await _open_vault(config, store)
-            driver = driver_of(config, store) if driver_of else dlms_driver(config, store, profiles)
-            opened = cls(config, store, vault, driver, profiles)
+            traces = Traces(_trace_directory(config), _now)
+            driver = driver_of(config, store) if driver_of else dlms_driver(config, store, profiles, vault, traces)
+            opened = cls(config, store, vault, driver, profiles, traces)
             await opened._ensure_admin()
         except BaseException:
             await store.close()
@@ -121,7 +128,7 @@ class Metercast:
             raise StartError(f"cannot write {path}: {error.strerror}") from None
 
 
-def dlms_driver(config: Config, store: Store, profiles: Profiles) -> Driver:
+def dlms_driver(config: Config, store: Store, profiles: Profiles, vault: Vault, traces: Traces) -> Driver:
     """The driver that speaks to meters over TCP."""
     timeouts = Timeouts(
         connect=config.connect_timeout_seconds,
@@ -129,7 +136,16 @@ def dlms_driver(config: Config, store: Store, profiles: Profiles) -> Driver:
         session=config.session_timeout_seconds,
     )
     counters = InvocationCounters(store)
-    return DlmsDriver(TcpConnector(), counters, timeouts, require_identity=config.require_identity, profiles=profiles)
+    return DlmsDriver(
+        TcpConnector(),
+        counters,
+        timeouts,
+        require_identity=config.require_identity,
+        profiles=profiles,
+        images=ImageShelf(store),
+        tracer=traces,
+        keeper=SecretKeeper(store, vault),
+    )
 
 
 def run(config: Config, driver_of: DriverOf | None = None) -> int:
@@ -264,6 +280,15 @@ def _load_profiles(config: Config) -> Profiles:
         return Profiles.load(config.profiles_dir)
     except ProfileError as error:
         raise StartError(f"a meter profile is wrong: {error}") from None
+
+
+def _trace_directory(config: Config) -> TraceDirectory | None:
+    if config.trace_dir is None:
+        return None
+    try:
+        return TraceDirectory(config.trace_dir, config.trace_limit)
+    except OSError as error:
+        raise StartError(f"cannot use the trace directory {config.trace_dir}: {error.strerror}") from None
 
 
 def _make_directory(path: Path) -> None:

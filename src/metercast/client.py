@@ -168,6 +168,17 @@ class Api:
         """How many `tasks` were deleted, and whether there are `more`."""
         return await self._call("POST", "/retention/delete", body={"olderThanDays": older_than_days})
 
+    async def start_trace(self, wish: Json) -> Json:
+        """`wish` names `devices`, a `taskId` or an `idempotencyKey`; see POST /traces."""
+        return await self._call("POST", "/traces", body=wish)
+
+    async def traces(self) -> list[Json]:
+        found: list[Json] = (await self._call("GET", "/traces"))["traces"]
+        return found
+
+    async def stop_trace(self, trace_id: str) -> Json:
+        return await self._call("DELETE", f"/traces/{encoded(trace_id)}")
+
     # Devices
 
     async def put_device(self, device_id: str, record: Json) -> Json:

@@ -166,6 +166,18 @@ class Config:
     profiles_dir: Path | None = _setting(  # noqa: RUF009
         None, _path, "Directory of your own meter profiles: TOML files, read at the start.", shown="none"
     )
+    trace_dir: Path | None = _setting(  # noqa: RUF009
+        None,
+        _path,
+        "Directory for traces of sessions (`metercast traces`), each a log and a pcap without secrets.",
+        shown="none: nothing is traced",
+    )
+    trace_limit: int = _setting(
+        256 << 20,
+        _octets(1 << 20, 1 << 40),
+        "Most octets of all traces together, the oldest go first; one session takes an eighth at most.",
+        shown="256MiB",
+    )
     connect_timeout_seconds: float = _setting(10.0, _seconds(0.1, 600), "How long a meter may take to accept.")
     progress_timeout_seconds: float = _setting(
         120.0, _seconds(0.1, 3600), "The longest silence of a meter while an answer is awaited."

@@ -7,7 +7,8 @@ from tests.dlms.meter import AK, CLIENT, EK, SERVER, seal
 
 from metercast.capture.dialogue import Dialogue, describe_frames
 from metercast.dlms.acse import Aare
-from metercast.dlms.describe import Description, Keys
+from metercast.dlms.deciphering import Keys
+from metercast.dlms.describe import Description
 from metercast.dlms.errors import DecodeError
 from metercast.dlms.hdlc import FrameKind, HdlcAddress, HdlcFrame
 from metercast.dlms.hdlc_parameters import HdlcParameters
@@ -121,3 +122,25 @@ def test_any_octets_end_in_a_tree_that_accounts_for_them() -> None:
         nodes += dialogue.flush("")
         assert nodes or not bytes(octets).strip(b"\x7e")
         assert text(nodes) or not nodes
+
+
+def test_client_and_server_of_the_same_address_are_told_apart() -> None:
+    here = HdlcAddress(1).encode()
+
+    def frame(info: bytes, number: int, *, more: bool = False) -> bytes:
+        return HdlcFrame(here, here, FrameKind.INFORMATION, info, number, 0, not more, more).encode()
+
+    request, reply = b"\xe6\xe6\x00" + GET, b"\xe6\xe7\x00" + CLOCK
+    talk = [
+        (True, frame(request[:9], 0, more=True)),
+        (True, frame(request[9:], 1)),
+        (False, frame(reply[:9], 0, more=True)),
+        (False, frame(reply[9:], 1)),
+    ]
+    nodes = describe_frames(b"".join(octets for _, octets in talk))
+    dialogue = Dialogue()
+    apart = [node for direction, octets in talk for node in dialogue.feed(direction, octets)]
+    assert text(nodes) == text(apart)
+    assert sum(node.faults for node in nodes) == 0
+    assert "get-request" in text(nodes)
+    assert "get-response" in text(nodes)

@@ -319,3 +319,44 @@ def test_no_key_file_is_made_where_the_server_makes_no_key(
     monkeypatch.setenv("METERCAST_API_KEY", "mc_wrong")
     complains(capsys, "keys", "create", "x", "--role", "admin", "--out", str(file), code=1)
     assert not file.exists()
+
+
+def test_a_list_of_another_system_with_a_key_file(capsys: Capture, tmp_path: Path) -> None:
+    settings = "&lt;IP&gt;10.0.0.{0}&lt;/IP&gt;"
+    meter = (
+        "<GXDLMSDevice><Name>gx-{0}</Name><MediaType>Gurux.Net.GXNet</MediaType>"
+        f"<MediaSettings>{settings}</MediaSettings><InterfaceType>1</InterfaceType>"
+        "<Authentication>HighGMAC</Authentication></GXDLMSDevice>\n"
+    )
+    file, keys = tmp_path / "list.gxc", tmp_path / "keys.csv"
+    file.write_text(
+        f"<ArrayOfGXDLMSDevice>\n{''.join(meter.format(number) for number in (1, 2))}</ArrayOfGXDLMSDevice>"
+    )
+    keys.write_text(f"Serial;GUEK;AK;Batch\ngx-1;{'0A' * 16};{'0B' * 16};7\ngx-2;{'0C' * 16};{'0D' * 16};7\n")
+    arguments = ("devices", "import", str(file), "--with", str(keys), "--set", "clientSystemTitle=4D43530000000001")
+    assert run(list(arguments)) == 0
+    out, err = capsys.readouterr()
+    assert (out, err) == ("2 created, 0 updated\n", f"{keys}: columns that are not taken over: Batch\n")
+    shown = json.loads(answers(capsys, "devices", "show", "gx-2"))
+    assert shown["secrets"]["management"] == ["encryptionKey", "authenticationKey"]
+
+    keys.write_text("Serial;GUEK\ngx-3;" + "0A" * 16)
+    assert "no meter in the list for gx-3 (line 2)" in complains(capsys, *arguments, code=1)
+    keys.write_text("Serial;GUEK\ngx-1;" + "0F" * 15)
+    message = complains(capsys, *arguments, code=1)
+    assert "line 2: encryptionKey" in message
+    assert "0F0F" not in message
+    assert "write COLUMN=VALUE" in complains(capsys, "devices", "import", str(file), "--set", "x", code=2)
+
+
+def test_a_bad_meter_of_another_systems_list_keeps_the_others_back(capsys: Capture, tmp_path: Path) -> None:
+    file = tmp_path / "dlms_device.csv"
+    file.write_text(
+        "device_identification,port,hls5active,use_sn,network_address\n"
+        "gxf-1,4059,f,f,10.0.0.1\ngxf-2,4059,f,t,10.0.0.2\ngxf-3,99999,f,f,10.0.0.3\n"
+    )
+    report = json.loads(answers(capsys, "devices", "import", str(file), "--json", code=1))
+    assert (report["created"], report["badLines"], report["leftOut"]) == (0, 1, 2)
+    report = json.loads(answers(capsys, "devices", "import", str(file), "--skip-bad", "--json", code=1))
+    assert (report["created"], report["badLines"]) == (1, 2)
+    assert sorted((bad["line"], bad["path"]) for bad in report["errors"]) == [(3, "use_sn"), (4, "connection.port")]

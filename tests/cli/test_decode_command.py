@@ -71,7 +71,7 @@ def test_a_wrong_key_or_keys_file_is_told_without_the_key(capsys: pytest.Capture
     keys = tmp_path / "keys.json"
     for written, part in (
         (KEYS | {"encryptionKey": KEYS["authenticationKey"]}, "not readable"),
-        (KEYS | {"encryptionKey": "D0D1"}, "encryptionKey must be 32 hexadecimal digits"),
+        (KEYS | {"encryptionKey": "D0D1"}, "encryptionKey must be 32 or 64 hexadecimal digits"),
         ({"encryptionKey": KEYS["encryptionKey"]}, "authenticationKey"),
     ):
         keys.write_text(json.dumps(written))

@@ -62,3 +62,29 @@ def test_wrong_credentials_in_the_file_are_told_without_them(
         said = complains(capsys, "probe", "127.0.0.1:1", "--credentials", str(path), code=1)
         assert part in said
         assert "T0PSECRET" not in said
+
+
+@pytest.mark.parametrize("more", [(), ("--hdlc",)])
+@pytest.mark.parametrize("security", ["lls", "hls-gmac"])
+def test_a_probe_is_traced(
+    security: str, more: tuple[str, ...], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    traces = tmp_path / "traces"
+    with running_simulator(tmp_path, "--meters", "1", "--security", security, *more) as records:
+        record = json.loads(records.read_text())
+        target = f"127.0.0.1:{record['connection']['port']}"
+        given = ("--credentials", str(records), "--trace", str(traces), "--timeout", "3", "--delay", "0")
+        assert "traced in" in answers(capsys, "probe", target, *given)
+    (log,) = traces.glob("*.log")
+    (pcap,) = traces.glob("*.pcap")
+    text, octets = log.read_text(), pcap.read_bytes()
+    assert "AARQ" in text
+    assert "class 15 0.0.40.0.0.255 attribute 2" in text
+    decoded = answers(capsys, "decode", str(pcap), "--keys", str(records)) if security == "hls-gmac" else ""
+    assert security != "hls-gmac" or "initiate-response" in decoded
+    for kind in ("password", "encryptionKey", "authenticationKey"):
+        secret = record["associations"]["management"].get(kind)
+        if secret is not None:
+            assert secret.encode() not in octets
+            assert secret.upper() not in text.upper()
+            assert len(secret) != 32 or bytes.fromhex(secret) not in octets

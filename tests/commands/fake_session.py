@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tests.commands.fake_keys import FakeKeys
+
 from metercast.commands.contract import MeterRefused, SelectionUnavailable, StepFailed
 from metercast.commands.registry import command_type, parse_parameters
 from metercast.dlms.action import ActionRequestNormal
@@ -12,6 +14,7 @@ from metercast.dlms.data import Data
 from metercast.dlms.get import GetRequestNormal
 from metercast.dlms.logical_name import LogicalName
 from metercast.dlms.set import SetRequestNormal
+from metercast.domain.firmware import FirmwareImage, Transferred
 from metercast.domain.meter import Connection, Meter, MeterRecord
 from metercast.domain.outcome import Outcome
 from metercast.domain.words import ErrorWord
@@ -41,6 +44,7 @@ class FakeSession:
         self.fail: dict[str, StepFailed | list[StepFailed | None]] = {}
         self.actions: dict[str, Callable[[Data | None], Data | None]] = {}
         self.log: list[str] = []
+        self.keys = FakeKeys(self.log)
         self.apdus: list[str] = []
         self.slept: list[float] = []
         self.on_sleep: Callable[[], None] = lambda: None
@@ -50,8 +54,24 @@ class FakeSession:
         self.profile = BUILT_IN.get("generic")
         self.verify_first = False
         self.progress: Any = None
+        self.should_yield = False
+        self.images: dict[str, FirmwareImage] = {}
+        self.noted: Transferred | None = None
+        self.notes: list[Transferred] = []
         self.kept: list[Any] = []
         self._settled = 0
+
+    async def image(self, reference: str) -> FirmwareImage:
+        if reference not in self.images:
+            raise StepFailed(ErrorWord.IMAGE_MISSING, f"there is no image {reference!r}")
+        return self.images[reference]
+
+    async def transferred(self) -> Transferred | None:
+        return self.noted
+
+    async def note_transferred(self, transferred: Transferred) -> None:
+        self.noted = transferred
+        self.notes.append(transferred)
 
     @property
     def has_changed(self) -> bool:

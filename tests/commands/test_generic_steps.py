@@ -128,6 +128,11 @@ async def test_action_returns_what_the_meter_returns() -> None:
     assert (await run(session, "ACTION", raw)).result == {"returned": None}
 
 
+SCHEDULE: dict[str, Any] = {"class": 22, "obis": "0.0.15.0.0.255", "attribute": 2}
+RESET: dict[str, Any] = {"tag": "octet-string", "value": "00010a0000ff"}
+SELECTOR: dict[str, Any] = {"tag": "long-unsigned", "value": 1}
+
+
 @pytest.mark.parametrize(
     ("name", "raw", "path"),
     [
@@ -138,6 +143,9 @@ async def test_action_returns_what_the_meter_returns() -> None:
         ("ACTION", {"class": 15, "obis": "0.0.40.0.0.255", "method": 2}, "class"),
         ("ACTION", {"class": 9, "obis": "0.0.10.0.0.255", "method": 1}, "obis"),
         ("ACTION", {"class": 9, "obis": "00.0.10.0.0.255", "method": 1}, "obis"),
+        ("ACTION", {"class": 9, "obis": "0.3.10.0.0.255", "method": 1}, "obis"),
+        ("SET", {**SCHEDULE, "value": {"tag": "structure", "value": [RESET, SELECTOR]}}, "value"),
+        ("ACTION", {"class": 22, "obis": "0.0.15.0.0.255", "method": 1, "parameter": RESET}, "parameter"),
         ("GET", {"class": 3, "obis": "1.0.1.8.0.999", "attribute": 2}, "obis"),
         ("SET", {**THRESHOLD, "value": {"tag": "unsigned", "value": 300}}, "value.value"),
     ],

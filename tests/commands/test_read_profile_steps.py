@@ -8,7 +8,7 @@ from tests.commands.fake_session import FakeSession, attribute, run
 
 from metercast.commands.contract import MeterRefused, StepFailed
 from metercast.dlms.cosem import CosemAttribute, Selection
-from metercast.dlms.data import NULL, Data, Tag
+from metercast.dlms.data import NULL, Data, Tag, TypeDescription, decode_whole, encode_data
 from metercast.dlms.datetimes import CosemDateTime
 from metercast.domain.outcome import How
 from metercast.domain.problem import InvalidField
@@ -132,6 +132,36 @@ async def test_packed_rows_are_unpacked() -> None:
     times = [START + timedelta(minutes=each) for each in (0, 15, 30, 300, 315)]
     assert [row[0] for row in found] == [each.isoformat() for each in times]
     assert [row[1] for row in found] == ["429496729.4", "429496729.4", "0.1", "0.0", "0.7"]
+
+
+async def test_deltas_of_a_unix_time_are_seconds() -> None:
+    since = int(START.timestamp())
+    rows = [
+        [Data.double_long_unsigned(since), Data.double_long_unsigned(5)],
+        [Data(Tag.DELTA_LONG_UNSIGNED, 900), NULL],
+        [NULL, Data(Tag.DELTA_UNSIGNED, 1)],
+        [Data(Tag.DELTA_LONG_UNSIGNED, 600), NULL],
+    ]
+    session = ProfileMeter(rows)
+    session.objects[attribute(7, PROFILE, 3)] = Data.array([capture(1, "0.0.1.1.0.255"), capture(3, "1.0.1.8.0.255")])
+    found = (await run(session, "READ_PROFILE")).result["rows"]
+    assert [row[0] for row in found] == [(START + timedelta(minutes=each)).isoformat() for each in (0, 15, 30, 40)]
+    assert [row[1] for row in found] == ["0.5", "0.5", "0.6", "0.6"]
+    first_is_a_delta = ProfileMeter([[Data(Tag.DELTA_LONG_UNSIGNED, 900), NULL]])
+    with pytest.raises(StepFailed, match="delta in the first row"):
+        await run(first_is_a_delta, "READ_PROFILE")
+
+
+async def test_rows_in_a_compact_array() -> None:
+    element = TypeDescription(
+        Tag.STRUCTURE, 2, (TypeDescription(Tag.OCTET_STRING), TypeDescription(Tag.DOUBLE_LONG_UNSIGNED))
+    )
+    session = ProfileMeter([])
+    values = [Data.structure([clock(START + n * PERIOD), Data.double_long_unsigned(n)]) for n in range(3)]
+    packed = decode_whole(encode_data(Data.compact_array(element, values)))
+    session.objects[attribute(7, PROFILE, 2)] = packed
+    found = (await run(session, "READ_PROFILE")).result["rows"]
+    assert found == [[(START + n * PERIOD).isoformat(), f"0.{n}"] for n in range(3)]
 
 
 async def test_the_meters_zone_decides_where_it_tells_no_deviation() -> None:

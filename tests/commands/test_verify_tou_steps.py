@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from tests.commands.calendars import CALENDAR, set_tou
-from tests.commands.fake_calendar_meter import CalendarMeter
+from tests.commands.fake_calendar_meter import calendar_meter
 from tests.commands.fake_session import run
 
 from metercast.commands.contract import StepFailed
@@ -18,7 +18,7 @@ AT = "2027-01-01T00:00:00+01:00"
 
 
 async def test_the_same_calendar_is_a_success_and_nothing_is_changed() -> None:
-    meter = CalendarMeter()
+    meter = calendar_meter()
     await run(meter, "SET_TOU", set_tou())
     changes = list(meter.changes)
     outcome = await run(meter, "VERIFY_TOU", CALENDAR)
@@ -28,7 +28,7 @@ async def test_the_same_calendar_is_a_success_and_nothing_is_changed() -> None:
 
 
 async def test_another_calendar_is_named_with_what_is_still_armed() -> None:
-    meter = CalendarMeter()
+    meter = calendar_meter()
     assert (await run(meter, "SET_TOU", set_tou(activation={"mode": "at", "at": AT}))).how is How.SCHEDULED
     with pytest.raises(StepFailed) as failed:
         await run(meter, "VERIFY_TOU", CALENDAR)
@@ -54,8 +54,9 @@ def test_what_is_left_to_the_meters_is_followed_up() -> None:
 
 
 def test_a_bundle_is_followed_up_by_what_its_last_member_left() -> None:
-    later = {"command": "SET_TOU", "parameters": set_tou(activation={"mode": "at", "at": AT})}
+    parameters = set_tou(activation={"mode": "at", "at": AT})
+    later = {"command": "SET_TOU", "parameters": parameters}
     disarm = {"command": "SET_TOU", "parameters": {"activation": {"mode": "disarm"}}}
     assert follow_up("BUNDLE", {"commands": [{"command": "READ_CLOCK"}, later]}).command_type == "VERIFY_TOU"
     assert follow_up("BUNDLE", {"commands": [{"command": "READ_CLOCK"}]}) is None
-    assert follow_up("BUNDLE", {"commands": [disarm, later]}) == follow_up("SET_TOU", later["parameters"])
+    assert follow_up("BUNDLE", {"commands": [disarm, later]}) == follow_up("SET_TOU", parameters)

@@ -118,20 +118,22 @@ def settings_of(
 
 def plain_client(*, size: int = 0, conformance: int = ALL_SERVICES, limit: int = 1 << 20) -> ClientAssociation:
     """Associated without authentication; the server's maximum PDU size is `size`."""
-    client = ClientAssociation(settings_of(limit=limit))
+    client = ClientAssociation(settings_of(limit=limit, conformance=ALL_SERVICES | conformance))
     client.associate()
     event = client.receive(aare(initiate_response(conformance, size)))
     assert isinstance(event, Associated)
     return client
 
 
-def hls_client(*, protection: str = "both", size: int = 1024, start: int = 1) -> ClientAssociation:
+def hls_client(
+    *, protection: str = "both", size: int = 1024, start: int = 1, conformance: int = ALL_SERVICES
+) -> ClientAssociation:
     """Associated with HLS-GMAC; the server used the counters 1 to 3."""
     control = {"none": 0, "authenticated": 0x10, "encrypted": 0x20, "both": 0x30}[protection]
     counters = iter(range(start, 1 << 32))
-    client = ClientAssociation(settings_of("hls-gmac", protection), counters, CTOS)
+    client = ClientAssociation(settings_of("hls-gmac", protection, conformance=conformance), counters, CTOS)
     client.associate()
-    initiate = initiate_response(size=size)
+    initiate = initiate_response(conformance, size)
     sealed = seal(initiate, 1, control) if control else initiate
     context = 3 if control else 1
     event = client.receive(aare(sealed, context=context, diagnostic=14, title=SERVER, challenge=STOC))

@@ -188,7 +188,7 @@ def test_conformance_bits_count_from_the_left() -> None:
     assert Conformance.BLOCK_TRANSFER_GET.value == 0x001000
     assert Conformance.GENERAL_PROTECTION.value == 0x400000
     assert names(0x00101D) == ["block-transfer-get", "get", "set", "selective-access", "action"]
-    assert int(CLIENT_DEFAULT) == 0x005E1D
+    assert int(CLIENT_DEFAULT) == 0x205E5D
 
 
 def test_exception_responses() -> None:

@@ -303,6 +303,22 @@ def test_data_survives_the_wire(data: Data) -> None:
     assert encode_data(decode_whole(octets)) == octets
 
 
+def test_a_compact_array_of_many_parts_and_deep_ones() -> None:
+    parts = tuple(TypeDescription(Tag.UNSIGNED) for _ in range(200))
+    row = Data.structure([Data.unsigned(number) for number in range(200)])
+    wide = Data.compact_array(TypeDescription(Tag.STRUCTURE, 200, parts), [row, row])
+    assert encode_data(wide)[:5].hex() == "130281c811"
+    assert decode_whole(encode_data(wide)) == wide
+    element, value = TypeDescription(Tag.DELTA_INTEGER), Data(Tag.DELTA_INTEGER, -1)
+    for level in range(10):
+        if level % 2:
+            element, value = TypeDescription(Tag.ARRAY, 2, (element,)), Data.array([value, value])
+        else:
+            element, value = TypeDescription(Tag.STRUCTURE, 1, (element,)), Data.structure([value])
+    deep = Data.compact_array(element, [value] * 3)
+    assert decode_whole(encode_data(deep)) == deep
+
+
 def test_nan_survives_the_wire() -> None:
     assert math.isnan(decode_whole(encode_data(Data.float64(math.nan))).value)
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.dlms.meter import (
     AK,
+    ALL_SERVICES,
     CTOS,
     EK,
     SERVER,
@@ -23,15 +24,32 @@ from tests.dlms.meter import (
 )
 
 from metercast.dlms import acse, initiate, service_error
+from metercast.dlms.access import decode_access_request, decode_access_response
+from metercast.dlms.access_transfer import AccessGet, AccessSet
 from metercast.dlms.action import decode_action_request, decode_action_response, decode_reassembled_response
 from metercast.dlms.association import ClientAssociation, State
-from metercast.dlms.ciphering import Cipher, decode_glo
+from metercast.dlms.ciphering import Cipher, decode_ded, decode_glo
 from metercast.dlms.cosem import CosemAttribute
 from metercast.dlms.data import Data, decode_whole
-from metercast.dlms.describe import Keys, describe
+from metercast.dlms.deciphering import Keys
+from metercast.dlms.describe import describe
+from metercast.dlms.elliptic import PrivateKey
 from metercast.dlms.errors import DecodeError, DlmsError, RemoteProtocolError
+from metercast.dlms.general_block import decode_general_block
+from metercast.dlms.general_ciphering import (
+    AgreedKey,
+    Heading,
+    IdentifiedKey,
+    decode_general_ciphering,
+    protect_general,
+)
+from metercast.dlms.general_protection import decode_general, encode_general
+from metercast.dlms.general_signing import decode_general_signing, sign_general
 from metercast.dlms.get import decode_get_request, decode_get_response
+from metercast.dlms.key_agreement import verify_ephemeral
+from metercast.dlms.key_wrap import unwrap_key
 from metercast.dlms.logical_name import LogicalName
+from metercast.dlms.notification import decode_notification
 from metercast.dlms.set import decode_set_request, decode_set_response
 
 CLOCK = CosemAttribute(8, LogicalName.parse("0.0.1.0.0.255"), 2)
@@ -55,7 +73,20 @@ TAGS = [
     0xCF,
     0x21,
     0x28,
+    0xD4,
+    0xDB,
+    0xDC,
+    0xDD,
+    0xDF,
+    0x0F,
+    0xC2,
+    0xCA,
+    0xD9,
+    0xDA,
+    0xE0,
 ]
+SIGNER = PrivateKey.parse("01" * 32, 1).public
+HEADING = Heading(b"\x01\x02", SERVER, SERVER)
 DECODERS: list[Callable[[bytes], Any]] = [
     acse.decode_aarq,
     acse.decode_aare,
@@ -72,8 +103,18 @@ DECODERS: list[Callable[[bytes], Any]] = [
     decode_action_request,
     decode_action_response,
     decode_reassembled_response,
+    decode_notification,
+    decode_access_request,
+    decode_access_response,
+    decode_general_block,
     decode_whole,
     lambda octets: decode_glo(Cipher(EK, AK), SERVER, octets),
+    lambda octets: decode_ded(Cipher(EK, AK), SERVER, octets),
+    lambda octets: decode_general(Cipher(EK, AK), SERVER, octets),
+    lambda octets: decode_general_ciphering(octets).unprotect(EK, AK, 1),
+    lambda octets: decode_general_signing(octets).verify(SIGNER),
+    lambda octets: unwrap_key(EK, octets),
+    lambda octets: verify_ephemeral(octets, SIGNER, 1),
 ]
 GOOD = [
     aare(initiate_response()),
@@ -90,8 +131,19 @@ GOOD = [
     bytes.fromhex("c703c10200000001001107"),
     bytes.fromhex("c003c10200030100010800ff020000030100020800ff0200"),
     seal(bytes.fromhex("c401c1001107"), 9),
+    encode_general(0xDB, Cipher(EK, AK), 0x30, SERVER, 9, bytes.fromhex("c401c1001107")),
+    protect_general(HEADING, IdentifiedKey(0), (EK, AK), 1, 0x30, 9, bytes.fromhex("c401c1001107")).encode(),
+    protect_general(HEADING, AgreedKey(b"\x01", bytes(128)), (EK, AK), 1, 0x30, 9, b"\xc4").encode(),
+    sign_general(HEADING, bytes.fromhex("c401c1001107"), PrivateKey.parse("01" * 32, 1)).encode(),
     seal(bytes.fromhex("c701c10001000911") + proof(SERVER, 2, CTOS), 3),
     bytes.fromhex("0001000100100006") + bytes.fromhex("c401c1001107"),
+    bytes.fromhex("0f000000010c07e40101ff00030000ff88001107"),
+    bytes.fromhex("c20000010000600b00ff02113e"),
+    bytes.fromhex("d9c00000010003 0100080000010000ff02 0200080000010000ff02 0300080000010000ff06 03 00 1101 10ffe2"),
+    bytes.fromhex("dac00000010000 03 1107 00 00 03 0100 0203 0302"),
+    bytes.fromhex("e0010001000003c401c1"),
+    bytes.fromhex("e0810002000003001107"),
+    bytes.fromhex("e0880001000100"),
 ]
 
 
@@ -151,6 +203,30 @@ def reading() -> ClientAssociation:
     return client
 
 
+def reading_in_blocks() -> ClientAssociation:
+    client = plain_client(conformance=ALL_SERVICES | 0x200000)
+    client.get(CLOCK)
+    return client
+
+
+def writing_in_blocks() -> ClientAssociation:
+    client = plain_client(conformance=(ALL_SERVICES | 0x200000) & ~0x001C00, size=64)
+    client.set(CLOCK, Data.octets(bytes(400)))
+    return client
+
+
+def reading_a_list() -> ClientAssociation:
+    client = plain_client()
+    client.get_list([(CLOCK, None), (CLOCK, None)])
+    return client
+
+
+def accessing() -> ClientAssociation:
+    client = plain_client(conformance=ALL_SERVICES | 0x000040)
+    client.access([AccessGet(CLOCK), AccessSet(CLOCK, Data.unsigned(1))])
+    return client
+
+
 def writing() -> ClientAssociation:
     client = plain_client(size=64)
     client.set(CLOCK, Data.octets(bytes(100)))
@@ -169,7 +245,13 @@ def releasing() -> ClientAssociation:
     return client
 
 
-@pytest.mark.parametrize("make", [associating, authenticating, reading, writing, reading_ciphered, releasing])
+@pytest.mark.parametrize(
+    "make",
+    [
+        *(associating, authenticating, reading, writing, reading_ciphered, releasing),
+        *(reading_in_blocks, writing_in_blocks, reading_a_list, accessing),
+    ],
+)
 @given(answers=st.lists(octets(), min_size=1, max_size=4))
 @settings(deadline=None, max_examples=150)
 def test_the_association(make: Callable[[], ClientAssociation], answers: list[bytes]) -> None:

@@ -6,9 +6,16 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import pytest
+from tests.simulator.harness import spec_of
+from tests.simulator.test_own_client import Pair
+
+from metercast.dlms.events import GetResult, SetResult
 from metercast.simulator.population import Population
 from metercast.simulator.simulator import Simulator
+from metercast.simulator.spec import DEFAULT_CONFORMANCE
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "dlms.md").read_text()
@@ -40,9 +47,22 @@ async def test_the_program_reads_the_clock_of_a_meter() -> None:
 
 def test_the_other_examples_run() -> None:
     examples = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)[1:]
-    assert len(examples) == 2
+    assert len(examples) == 3
     for example in examples:
         exec(compile(example, "docs/dlms.md", "exec"), {})
+
+
+@pytest.mark.parametrize("services", [0x000000, 0x000200, 0x000040])
+def test_the_example_of_several_at_once(services: int) -> None:
+    (example,) = re.findall(r"```python\n([^`]*has_lists.*?)```", PAGE, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(compile(example, "docs/dlms.md", "exec"), names)
+    pair = Pair(spec_of(conformance=DEFAULT_CONFORMANCE | services), 1024)
+    first, second = names["ask"](pair.client, pair.ask)
+    assert isinstance(first, GetResult)
+    assert first.data is not None
+    assert isinstance(second, SetResult if services == 0x000040 else GetResult)
+    assert second.error is None
 
 
 def test_the_table_names_modules_that_exist() -> None:

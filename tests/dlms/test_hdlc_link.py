@@ -166,6 +166,32 @@ def test_a_meter_that_ends_the_link_is_an_error(kind: FrameKind, open_first: boo
         link.send(b"\xc0")
 
 
+def test_after_a_frame_reject_the_link_is_still_to_be_ended() -> None:
+    link = HdlcLink(16, SERVER)
+    opened(link, Station(HdlcParameters(), lambda apdu: apdu))
+    with pytest.raises(LinkRefused):
+        link.receive(HdlcFrame(HERE, THERE, FrameKind.FRAME_REJECT).encode())
+    assert (link.is_open, link.is_closed) == (False, False)
+    (end,) = HdlcReader().feed(link.close())
+    assert end.kind is FrameKind.DISCONNECT
+    link.receive(HdlcFrame(HERE, THERE, FrameKind.UNNUMBERED_ACKNOWLEDGE).encode())
+    assert link.is_closed
+
+
+def test_a_meter_that_knows_no_negotiation_is_asked_without() -> None:
+    link = HdlcLink(16, SERVER, HdlcParameters(512, 512, 3, 3))
+    (asked,) = HdlcReader().feed(link.open())
+    assert asked.info
+    reject = HdlcFrame(HERE, THERE, FrameKind.FRAME_REJECT).encode()
+    assert link.receive(reject) == []
+    (again,) = HdlcReader().feed(link.take_outgoing())
+    assert (again.kind, again.info) == (FrameKind.SET_NORMAL_RESPONSE_MODE, b"")
+    assert link.take_outgoing() == b""
+    assert link.poll() == again.encode()
+    with pytest.raises(LinkRefused):  # nor that
+        link.receive(reject)
+
+
 @pytest.mark.parametrize("connected", [True, False])
 def test_closing_ends_with_ua_or_dm(connected: bool) -> None:
     station = Station(HdlcParameters(), lambda apdu: apdu)

@@ -12,7 +12,7 @@ from dlms_cosem.protocol import acse, xdlms
 from dlms_cosem.protocol.wrappers import WrapperHeader, WrapperProtocolDataUnit
 from dlms_cosem.protocol.xdlms.conformance import Conformance as WitnessConformance
 from dlms_cosem.utils import parse_as_dlms_data
-from tests.dlms.meter import AK, CLIENT, CTOS, EK, SERVER, STOC, settings_of
+from tests.dlms.meter import AK, CLIENT, CTOS, EK, SERVER, STOC, plain_client, settings_of
 
 from metercast.dlms import hls
 from metercast.dlms.acse import decode_aarq
@@ -21,8 +21,11 @@ from metercast.dlms.ciphering import Cipher, encode_glo
 from metercast.dlms.cosem import CosemAttribute, CosemMethod
 from metercast.dlms.data import Data, decode_whole, encode_data
 from metercast.dlms.datetimes import CosemDateTime
-from metercast.dlms.events import ActionResult, Associated, GetResult, Released, Send, SetResult
+from metercast.dlms.events import ActionResult, Associated, GetListResult, GetResult, Released, Send, SetResult
+from metercast.dlms.general_protection import GENERAL_GLO, decode_general, encode_general
+from metercast.dlms.get import GetRequestList
 from metercast.dlms.initiate import decode_initiate_request
+from metercast.dlms.key_wrap import unwrap_key, wrap_key
 from metercast.dlms.logical_name import LogicalName
 from metercast.dlms.results import ActionResultCode, DataAccessResult
 from metercast.dlms.wrapper import WrapperFrame, WrapperReader, encode_wrapper
@@ -119,6 +122,27 @@ def test_its_aarqs_are_read_here() -> None:
         assert aarq.mechanism == (1 if method else None)
         initiate = decode_initiate_request(aarq.user_information or b"")
         assert initiate.client_max_receive_pdu_size == 65535
+
+
+def test_lists() -> None:
+    client = plain_client()
+    request = xdlms.GetRequestWithList.from_bytes(client.get_list([(CLOCK, None), (CLOCK, None)]))
+    assert [item.attribute.instance.to_bytes() for item in request.cosem_attributes_with_selection] == [
+        CLOCK.logical_name
+    ] * 2
+    answer = xdlms.GetResponseWithList(
+        response_data=[dlms_data.OctetStringData(b"ab"), enumerations.DataAccessResult.OBJECT_UNDEFINED],
+        invoke_id_and_priority=request.invoke_id_and_priority,
+    )
+    assert client.receive(bytes(answer.to_bytes())) == GetListResult(
+        [GetResult(Data.octets(b"ab")), GetResult(None, DataAccessResult.OBJECT_UNDEFINED)]
+    )
+    assert GetRequestList(0xC1, [(CLOCK, None)]).encode() == bytes(
+        xdlms.GetRequestWithList(
+            [cosem.CosemAttributeWithSelection(request.cosem_attributes_with_selection[0].attribute, None)],
+            xdlms.InvokeIdAndPriority(invoke_id=1, confirmed=True, high_priority=True),
+        ).to_bytes()
+    )
 
 
 def test_a_plain_session() -> None:
@@ -218,6 +242,39 @@ def test_ciphering_agrees(size: int) -> None:
     ours = encode_glo(Cipher(EK, AK), 0x30, CLIENT, 9, apdu)
     assert ours[-(len(apdu) + 12) :] == security.encrypt(BOTH, CLIENT, 9, EK, apdu, AK)
     assert hls.prove(Cipher(EK, AK), CLIENT, 9, STOC) == witness_proof(CLIENT, 9, STOC)
+
+
+@pytest.mark.parametrize(("suite", "size"), [(0, 16), (1, 16), (2, 32)])
+@pytest.mark.parametrize("broadcast", [False, True])
+def test_ciphering_of_every_suite_and_key_set_agrees(suite: int, size: int, broadcast: bool) -> None:
+    encryption_key, authentication_key = bytes(range(size)), bytes(range(0xA0, 0xA0 + size))
+    field = security.SecurityControlField(suite, authenticated=True, encrypted=True, broadcast_key=broadcast)
+    cipher = Cipher(encryption_key, authentication_key, suite, broadcast=broadcast)
+    apdu = bytes.fromhex("c001c100080000010000ff0200")
+    theirs = xdlms.GeneralGlobalCipher(
+        system_title=CLIENT,
+        security_control=field,
+        invocation_counter=9,
+        ciphered_text=security.encrypt(field, CLIENT, 9, encryption_key, apdu, authentication_key),
+    ).to_bytes()
+    ours = encode_general(GENERAL_GLO, cipher, 0x30, CLIENT, 9, apdu)
+    assert ours == theirs
+    assert decode_general(cipher, CLIENT, theirs).plaintext == apdu
+    read = xdlms.GeneralGlobalCipher.from_bytes(ours)
+    assert security.decrypt(field, CLIENT, 9, encryption_key, read.ciphered_text, authentication_key) == apdu
+
+
+@pytest.mark.parametrize(("suite", "size"), [(0, 16), (1, 16), (2, 32)])
+def test_proofs_and_wrapped_keys_of_every_suite_agree(suite: int, size: int) -> None:
+    encryption_key, authentication_key = bytes(range(size)), bytes(range(0xA0, 0xA0 + size))
+    field = security.SecurityControlField(suite, authenticated=True, encrypted=False)
+    tag = security.gmac(field, CLIENT, 9, encryption_key, authentication_key, STOC)
+    proof = hls.prove(Cipher(encryption_key, authentication_key, suite), CLIENT, 9, STOC)
+    assert proof == field.to_bytes() + (9).to_bytes(4, "big") + tag
+    both = security.SecurityControlField(suite, authenticated=True, encrypted=True)
+    wrapped = security.wrap_key(both, encryption_key, authentication_key)
+    assert wrap_key(encryption_key, authentication_key) == wrapped
+    assert unwrap_key(encryption_key, wrapped) == authentication_key
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from metercast.domain.meter import (
     password_octets,
 )
 from metercast.domain.problem import SHOWN, InvalidField, Problem, shown
+from metercast.domain.replacement import SecretKind
 
 FULL: dict[str, Any] = {
     "connection": {
@@ -46,6 +47,12 @@ FULL: dict[str, Any] = {
     },
     "identity": {"serverSystemTitle": "4D4D4D0000BC614E", "logicalDeviceName": None},
 }
+
+TITLED = {"clientSystemTitle": "4D43530000000001"}
+P256_POINT = (  # Green Book edition 8, table C.1
+    "BAAFFDE06A8CB1C9DAE8D94023C601DBBB249254BA22EDD827E820BCA2BCC643"
+    "62FBB83D86A82B87BB8B7161D2AAB5521911A946B97A284A90F7785CD9047D25"
+)
 
 
 def record(**changes: Any) -> MeterRecord:
@@ -88,6 +95,27 @@ def test_only_the_connection_is_required() -> None:
         ({"profile": "unheard-of"}, "profile"),
         ({"associations": {"m": {"authentication": "hls-gmac"}}}, "associations.m.clientSystemTitle"),
         ({"associations": {"m": {"protection": "encrypted"}}}, "associations.m.clientSystemTitle"),
+        ({"associations": {"m": TITLED | {"authentication": "hls-ecdsa"}}}, "associations.m.securitySuite"),
+        (
+            {"associations": {"m": TITLED | {"authentication": "hls-ecdsa", "securitySuite": 1}}},
+            "associations.m.serverPublicKey",
+        ),
+        ({"associations": {"m": {"securitySuite": 1, "serverPublicKey": "00" * 64}}}, "associations.m.serverPublicKey"),
+        ({"associations": {"m": {"serverPublicKey": P256_POINT}}}, "associations.m.serverPublicKey"),
+        ({"associations": {"m": {"authentication": "hls"}}}, "associations.m.hlsMethod"),
+        ({"associations": {"m": {"generalProtection": True}}}, "associations.m.generalProtection"),
+        (
+            {"associations": {"m": TITLED | {"protection": "authenticated", "dedicatedCiphering": True}}},
+            "associations.m.dedicatedCiphering",
+        ),
+        (
+            {"associations": {"m": TITLED | {"authentication": "hls-gmac", "keySet": "broadcast"}}},
+            "associations.m.keySet",
+        ),
+        (
+            {"associations": {"m": TITLED | {"protection": "both", "keySet": "broadcast", "dedicatedCiphering": True}}},
+            "associations.m.keySet",
+        ),
     ],
 )
 def test_what_types_alone_cannot_say(changes: dict[str, Any], path: str) -> None:
@@ -111,7 +139,7 @@ def test_what_types_alone_cannot_say(changes: dict[str, Any], path: str) -> None
         {"identity": {"serverSystemTitle": "4D4D4D0000BC614G"}},
         {"associations": {"m": {"clientSap": 0}}},
         {"associations": {"m": {"authentication": "hls-md6"}}},
-        {"associations": {"m": {"securitySuite": 1}}},
+        {"associations": {"m": {"securitySuite": 3}}},
         {"unknown": True},
     ],
     ids=str,
@@ -131,6 +159,16 @@ def test_device_ids_that_are_not(device_id: str) -> None:
     with pytest.raises(InvalidField) as caught:
         check_device_id(device_id, "devices[3]")
     assert caught.value.path == "devices[3]"
+
+
+def test_associations_that_are_good() -> None:
+    associations = {
+        "signed": {"authentication": "hls-ecdsa", "securitySuite": 1, "serverPublicKey": P256_POINT} | TITLED,
+        "old": {"authentication": "hls", "hlsMethod": "aes-128-ecb"},
+        "own key": {"protection": "encrypted", "dedicatedCiphering": True, "generalProtection": True} | TITLED,
+        "all": {"protection": "both", "keySet": "broadcast", "securitySuite": 2} | TITLED,
+    }
+    check_record(record(associations=associations), ["generic"])
 
 
 SECRET = "5up3rS3cr3tV4lu3"
@@ -157,6 +195,26 @@ def test_a_wrong_secret_is_named_and_never_repeated(secrets: AssociationSecrets,
     for text in (str(caught.value), repr(caught.value), caught.value.detail, repr(caught.value.__cause__)):
         assert SECRET not in text
         assert "00000000" not in text
+
+
+@pytest.mark.parametrize("kind", [each for each in SecretKind if each.endswith("Key") and each != "signingKey"])
+def test_each_suite_has_its_key_sizes(kind: SecretKind) -> None:
+    for suite, size in ((0, 16), (1, 16), (2, 32)):
+        check_secrets("m", AssociationSecrets().with_value(kind, "0F" * size), suite)
+        for wrong in (15, 16, 17, 24, 32):
+            if wrong != size:
+                with pytest.raises(InvalidField, match=f"suite {suite} has {2 * size} hex digits"):
+                    check_secrets("m", AssociationSecrets().with_value(kind, "0F" * wrong), suite)
+
+
+def test_signing_keys_are_of_the_suites_curve() -> None:
+    for suite, size in ((1, 32), (2, 48)):
+        check_secrets("m", AssociationSecrets(signing_key="01" * size), suite)
+    for suite, text in ((0, "01" * 32), (1, "01" * 48), (2, "01" * 32), (1, "FF" * 32), (1, SECRET)):
+        with pytest.raises(InvalidField) as caught:
+            check_secrets("m", AssociationSecrets(signing_key=text), suite)
+        assert caught.value.path == "associations.m.signingKey"
+        assert text not in str(caught.value)
 
 
 def test_good_secrets() -> None:

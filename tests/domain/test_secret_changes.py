@@ -7,7 +7,7 @@ import pytest
 
 from metercast.domain.meter import AssociationSecrets
 from metercast.domain.replacement import Replacement, SecretKind
-from metercast.domain.secret_changes import ReplacementLost, promote, stage, withdraw
+from metercast.domain.secret_changes import ReplacementLost, StillNeeded, give, promote, stage, withdraw
 
 NOW = datetime(2026, 5, 8, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
@@ -47,6 +47,28 @@ def test_withdrawn_it_is_as_before() -> None:
     assert withdraw(STAGED, KIND, NEW) == SECRETS
     assert withdraw(STAGED, KIND, OTHER) == STAGED
     assert withdraw(SECRETS, KIND, NEW) == SECRETS
+
+
+def test_what_is_given_never_loses_what_is_stored_nowhere_else() -> None:
+    made = promote(STAGED, KIND, NEW, LATER)
+    assert give(SECRETS, KIND, OTHER).authentication_key == OTHER
+    assert give(SECRETS, KIND, None).authentication_key is None
+    assert give(made, KIND, NEW) == made
+    beside = give(made, KIND, OLD)
+    assert (beside.authentication_key, beside.replacement(KIND)) == (OLD, Replacement(NEW, LATER, LATER))
+    assert give(beside, KIND, OLD) == beside
+    assert promote(beside, KIND, NEW, LATER).authentication_key == NEW
+    assert give(STAGED, KIND, OLD) == STAGED
+    for secrets, value in ((STAGED, OTHER), (STAGED, None), (made, None), (beside, OTHER), (beside, None)):
+        with pytest.raises(StillNeeded, match="authenticationKey"):
+            give(secrets, KIND, value)
+
+
+def test_a_first_secret_that_is_pending_takes_what_is_given() -> None:
+    first = stage(SECRETS, SecretKind.BROADCAST_KEY, NEW, NOW, "task-1")
+    assert give(first, SecretKind.BROADCAST_KEY, None) == first
+    given = give(first, SecretKind.BROADCAST_KEY, OTHER)
+    assert (given.broadcast_key, given.replacement(SecretKind.BROADCAST_KEY).pending) == (OTHER, NEW)
 
 
 def test_done_is_what_the_task_itself_replaced() -> None:

@@ -8,17 +8,19 @@ from typing import Any
 import msgspec
 
 from metercast.commands.registry import command_type, parse_parameters
-from metercast.domain.meter import AssociationSecrets, Meter, MeterRecord
+from metercast.domain.meter import AssociationSecrets, Meter, MeterRecord, Secrets
 from metercast.domain.outcome import Outcome
 from metercast.driver.contract import Checkpoint, Command, GiveBack
 from metercast.driver.counters import InvocationCounters
 from metercast.driver.dlms import DlmsDriver
+from metercast.driver.keeper import Change
 from metercast.driver.timeouts import Timeouts
 from metercast.driver.transport import Connector, TcpConnector
 from metercast.store.counters import CounterExhausted, CounterName
 
-SECRETS = ("password", "encryptionKey", "authenticationKey", "broadcastKey", "masterKey")
+SECRETS = ("password", "encryptionKey", "authenticationKey", "broadcastKey", "masterKey", "signingKey")
 QUICK = Timeouts(connect=5.0, progress=0.2, session=5.0, release=0.2)
+PATIENT = Timeouts(connect=10.0, progress=20.0, session=60.0, release=1.0)
 
 
 class MemoryCounterStore:
@@ -34,11 +36,25 @@ class MemoryCounterStore:
         if self.error is not None:
             raise self.error
         first = max(self.next.get(name, self._first), at_least)
+        if not count:
+            return first
         if first + count > 2**32:
             raise CounterExhausted(f"the invocation counter of {name.device_id} is at {first}")
         self.next[name] = first + count
-        self.reserved.append((first, count))
+        if count > 1:  # one at a time is what a meter's own counters are kept with
+            self.reserved.append((first, count))
         return first
+
+
+class MemoryKeeper:
+    """Implements driver.session_secrets.Keeper for one meter."""
+
+    def __init__(self, secrets: Secrets) -> None:
+        self.secrets = dict(secrets)
+
+    async def change(self, device_id: str, association: str, change: Change) -> Secrets:
+        self.secrets[association] = change(self.secrets.get(association, AssociationSecrets()))
+        return dict(self.secrets)
 
 
 def always() -> bool:
@@ -55,7 +71,13 @@ class ScriptedCheckpoint:
     change: Callable[[], bool] = always
     sends: int = 0
     changes: int = 0
+    yields: Callable[[], bool] = lambda: False
     settled: list[Any] = field(default_factory=list)
+    task_id: str = "task-1"
+
+    @property
+    def should_yield(self) -> bool:
+        return self.yields()
 
     async def settle(self, progress: Any) -> None:
         self.settled.append(progress)

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.driver.support import ScriptedCheckpoint, driver, execute, meter_of
+from tests.driver.support import MemoryKeeper, ScriptedCheckpoint, driver, execute, meter_of
 
 from metercast.commands.registry import COMMANDS
 from metercast.domain.outcome import Outcome, OutcomeKind
@@ -59,7 +59,7 @@ async def run(name: str, parameters: dict[str, Any]) -> Outcome:
     """To its end, over as many sessions as the command takes."""
     async with Simulator(Population.build(1, security="hls-gmac", clock_offset=30.0)) as simulator:
         (document,) = simulator.device_records()
-        by, progress = driver(), None
+        by, progress = driver(keeper=MemoryKeeper(meter_of(document).secrets)), None
         if name == "RECONNECT":
             assert (await execute(meter_of(document), "DISCONNECT", by=by)).succeeded
         for _ in range(5):

@@ -1,6 +1,8 @@
 """Sessions over HDLC with simulated meters, on lines that lose: what a meter does, it does once."""
 
+import asyncio
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,8 +10,9 @@ from tests.commands.calendars import set_tou
 from tests.driver.support import ScriptedCheckpoint, driver, execute, meter_of
 from tests.driver.transports import Tampered
 
+from metercast.dlms.hdlc import FrameKind, HdlcAddress, HdlcFrame
 from metercast.domain.meter import Meter
-from metercast.domain.outcome import How, Phase
+from metercast.domain.outcome import How, OutcomeKind, Phase
 from metercast.domain.words import ErrorWord
 from metercast.driver.timeouts import Timeouts
 from metercast.driver.transport import TcpConnector, Transport
@@ -151,3 +154,103 @@ async def test_without_the_lease_nothing_goes_to_the_meter(allowed: int) -> None
         checkpoint = ScriptedCheckpoint(sends_left=lambda sends: sends <= allowed + 1)
         await execute(quick(document), "DISCONNECT", by=driver(connector, timeouts=PATIENT), checkpoint=checkpoint)
         assert connector.count == allowed
+
+
+MODEM = bytes.fromhex("4154445431323334350d")  # ATDT12345
+
+
+def on_one_line(count: int, address_size: Any = 2, security: Any = "hls-gmac", **modem: Any) -> Population:
+    built = population_of(count, HdlcSpec(address_size=address_size), security)
+    return Population(built.meters, tuple(replace(gateway, **modem) for gateway in built.gateways))
+
+
+def population_of(count: int, hdlc: HdlcSpec, security: Any) -> Population:
+    return Population.build(count, security=security, hdlc=hdlc, gateway=count)
+
+
+@pytest.mark.parametrize("address_size", [2, 4])
+async def test_several_meters_on_one_serial_line(address_size: int) -> None:
+    async with Simulator(on_one_line(4, address_size), keep_events=True) as simulator:
+        documents = list(simulator.device_records())
+        assert len({(each["connection"]["host"], each["connection"]["port"]) for each in documents}) == 1
+        assert {each["connection"]["channel"] for each in documents} == {"gw-1"}
+        by = driver()
+        for document in documents:
+            outcome = await execute(meter_of(document), "DISCONNECT", by=by)
+            assert outcome.how is How.DONE, outcome.detail
+        for meter in simulator.meters:
+            assert (meter.state.relay.output, meter.session_count, meter.max_concurrent) == (False, 1, 1)
+        assert await executions(simulator) == 4
+        # The line takes one connection: what does not wait for its channel is turned away.
+        first, second = await asyncio.gather(*(execute(meter_of(each), by=by) for each in documents[:2]))
+        assert {first.error, second.error} == {None, ErrorWord.CONNECTION_LOST}
+
+
+async def test_what_other_meters_on_the_line_say_is_passed_over() -> None:
+    other = HdlcAddress(1, 99, 2).encode()
+    frames = [
+        HdlcFrame(b"\x03", other, FrameKind.DISCONNECTED_MODE).encode(),
+        HdlcFrame(b"\x03", other, FrameKind.INFORMATION, b"\xe6\xe7\x00\xd8\x01\x01").encode(),
+        HdlcFrame(other, b"\x03", FrameKind.DISCONNECT).encode(),
+        b"\x7e\x7e\xff\x00RING\r\n",
+    ]
+
+    def change(data: bytes, number: int) -> bytes:
+        return frames[number % 4] + data + frames[(number + 1) % 4]
+
+    async with Simulator(on_one_line(2), keep_events=True) as simulator:
+        document = list(simulator.device_records())[1]
+        by = driver(Tampered(TcpConnector(), change), timeouts=PATIENT)
+        outcome = await execute(quick(document), "DISCONNECT", by=by)
+        assert outcome.how is How.DONE, outcome.detail
+
+
+@pytest.mark.parametrize(("seconds", "wakes"), [(0.3, True), (0.0, False)])
+async def test_a_modem_is_woken_before_the_first_frame(seconds: float, wakes: bool) -> None:
+    fleet = on_one_line(2, wake_up=MODEM, wake_up_seconds=0.1)
+    async with Simulator(fleet) as simulator:
+        document = next(iter(simulator.device_records()))
+        connector = LosesWrites(lambda number: False)
+        hdlc = document["connection"]["hdlc"]
+        hdlc |= {"wakeUpOctets": MODEM.hex(), "wakeUpSeconds": seconds, "pollAfterSeconds": 60}
+        outcome = await execute(meter_of(document), by=driver(connector))
+        assert (outcome.error is None) is wakes, outcome.detail
+        del hdlc["wakeUpOctets"]
+        asleep = await execute(meter_of(document))
+        assert (asleep.error, asleep.phase) == (ErrorWord.TIMEOUT, Phase.BEFORE_ASSOCIATION)
+
+
+async def test_the_lease_is_asked_again_after_a_delay() -> None:
+    """It may end while a frame waits for the line: then nothing goes out, and the session ends at once."""
+    async with Simulator(population(HdlcSpec(), "none"), keep_events=True) as simulator:
+        (document,) = simulator.device_records()
+        document["connection"]["hdlc"]["frameDelaySeconds"] = 0.05
+        for allowed in range(2, 9):
+            connector = LosesWrites(lambda number: False)
+            # One question before connecting; then one when a frame is made and one when it is written.
+            checkpoint = ScriptedCheckpoint(sends_left=allowed.__ge__)
+            by = driver(connector, timeouts=PATIENT)
+            outcome = await execute(meter_of(document), by=by, checkpoint=checkpoint)
+            assert outcome.kind is OutcomeKind.GIVEN_BACK
+            assert connector.count == (allowed - 1) // 2
+
+
+async def test_a_frame_that_waits_for_the_line_is_not_asked_for() -> None:
+    async with Simulator(population(HdlcSpec(), "none")) as simulator:
+        (document,) = simulator.device_records()
+        document["connection"]["hdlc"] |= {"frameDelaySeconds": 0.2, "pollAfterSeconds": 0.15}
+        connector = LosesWrites(lambda number: False)
+        outcome = await execute(meter_of(document), by=driver(connector, timeouts=PATIENT))
+        assert outcome.how is How.DONE, outcome.detail
+        # SNRM, AARQ, GET of the name, GET of the clock, RLRQ, DISC
+        assert connector.count == 6
+
+
+async def test_a_meter_may_have_timeouts_of_its_own() -> None:
+    fleet = population(HdlcSpec(address_size=2, physical_device=17), "none")
+    async with Simulator(fleet) as simulator:
+        (document,) = simulator.device_records()
+        document["connection"]["hdlc"]["physicalDevice"] = 18  # nobody
+        document["connection"]["progressTimeoutSeconds"] = 1
+        outcome = await execute(meter_of(document), by=driver(timeouts=Timeouts(progress=600.0, session=600.0)))
+        assert (outcome.error, outcome.detail) == (ErrorWord.TIMEOUT, "opening the link: no answer for 1 s")

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.driver.support import driver, execute, meter_of
+from tests.driver.support import PATIENT, driver, execute, meter_of
 
 from metercast.domain.outcome import How
 from metercast.domain.words import ErrorWord
@@ -27,7 +27,7 @@ async def test_a_command_goes_on(security: Any, form: Any, name: str, caplog: py
     caplog.set_level(logging.INFO, logger="metercast.driver")
     async with Simulator(population(security, SendNotification(form=form, count=2))) as simulator:
         (document,) = simulator.device_records()
-        by = driver()
+        by = driver(timeouts=PATIENT)
         outcome = await execute(meter_of(document), name, by=by)
         assert outcome.how is How.DONE, outcome.detail
         assert by.notified >= 6
@@ -42,7 +42,7 @@ async def test_over_hdlc_the_meter_gets_the_turn_for_what_it_owes(count: int) ->
     fault = SendNotification(count=count)
     async with Simulator(population("hls-gmac", fault, HdlcSpec(max_info=128))) as simulator:
         (document,) = simulator.device_records()
-        by = driver()
+        by = driver(timeouts=PATIENT)
         outcome = await execute(meter_of(document), "GET_TOU", by=by)
         assert outcome.how is How.DONE, outcome.detail
         assert by.notified >= 3 * count
@@ -51,7 +51,7 @@ async def test_over_hdlc_the_meter_gets_the_turn_for_what_it_owes(count: int) ->
 async def test_plain_ones_in_a_ciphered_association_are_passed_over() -> None:
     async with Simulator(population("hls-gmac", SendNotification(plain=True))) as simulator:
         (document,) = simulator.device_records()
-        by = driver()
+        by = driver(timeouts=PATIENT)
         assert (await execute(meter_of(document), "READ_CLOCK", by=by)).how is How.DONE
         assert by.notified == 0
 

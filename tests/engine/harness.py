@@ -63,7 +63,7 @@ COMMANDS = {
         command_type("DISCONNECT", Resend.VERIFY, ConflictGroup.RELAY),
         command_type("RECONNECT", Resend.VERIFY, ConflictGroup.RELAY),
         command_type("SYNC", Resend.SAFE, ConflictGroup.CLOCK),
-        command_type("UPLOAD", Resend.VERIFY, ConflictGroup.FIRMWARE),
+        command_type("UPLOAD", Resend.VERIFY, ConflictGroup.FIRMWARE, is_long=True),
     )
 }
 

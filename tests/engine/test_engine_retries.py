@@ -1,16 +1,18 @@
 """What is tried again, how often, and what uses up an attempt."""
 
 import pytest
+from msgspec.structs import replace
 from tests.engine.harness import FAST, Visit, World, fails
 
 from metercast.domain.outcome import Outcome, Phase
 from metercast.domain.retry import RetryPolicy
 from metercast.domain.states import DeviceStatus
-from metercast.domain.words import ERROR_CLASSES, ErrorClass, ErrorWord
+from metercast.domain.words import ERROR_CLASSES, ErrorClass, ErrorWord, SecurityEvent
 
 TRANSIENT = sorted(
     word for word, kind in ERROR_CLASSES.items() if kind is ErrorClass.TRANSIENT and word is not ErrorWord.METER_BUSY
 )
+ALARMS = (SecurityEvent.FORGED, SecurityEvent.REPLAYED)
 PERMANENT = sorted(word for word, kind in ERROR_CLASSES.items() if kind is ErrorClass.PERMANENT)
 
 
@@ -25,6 +27,26 @@ async def test_transient_errors_are_tried_as_often_as_the_policy_says(world: Wor
             ErrorWord(row.device_id),
             FAST.max_attempts,
         )
+
+
+@pytest.mark.parametrize("word", [ErrorWord.SECURITY_VIOLATION, ErrorWord.IDENTITY_MISMATCH])
+async def test_security_events_are_counted_and_not_tried_again(
+    world: World, word: ErrorWord, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async def forged(visit: Visit) -> Outcome:
+        visit.send()
+        return replace(Outcome.failed(word, "GET 8/0.0.1.0.0.255/2: a lie", Phase.READING), alarms=ALARMS)
+
+    world.driver.scripts["READ"] = forged
+    await world.submit("task", ["meter"], command="READ")
+    await world.final("task")
+    row = await world.device("task", "meter")
+    assert (row.command_status, row.error, row.attempts) == (DeviceStatus.FAILED, word, 1)
+    assert world.engine.stats.security_events == dict.fromkeys(ALARMS, 1)
+    said = capfd.readouterr().out
+    assert "security.event" in said
+    for each in ("device_id=meter", "event_kind=forged", "event_kind=replayed", "a lie"):
+        assert each in said
 
 
 async def test_permanent_errors_fail_at_once(world: World) -> None:

@@ -71,7 +71,8 @@ async def test_wrapper(security: Any) -> None:
         assert {each["class"] for each in report.objects} == {1, 8, 15, 17}
         assert report.notes == []
         assert report.draft is not None
-        assert "nothing was seen that differs" in report.draft.profile
+        assert report.draft.device["profile"] == "generic"
+        assert report.draft.profile.splitlines()[0] == 'extends = "generic"'
         await drives(simulator, report)
 
 

@@ -113,7 +113,7 @@ def test_an_unknown_name_is_told_with_the_known_ones(tmp_path: Path) -> None:
         ("[clients.reader]\nsap = 2", "clients.reader.invocation_counter: required, and missing"),
         (
             '[clients.reader]\nsap = 16\ninvocation_counter = "0.0.43.1.2.255"',
-            "clients.reader.sap: the address of the client public; received 16",
+            "clients.reader.sap: the same as clients.public.sap; received 16",
         ),
         (
             '[clients.Reader]\nsap = 2\ninvocation_counter = "0.0.43.1.2.255"',

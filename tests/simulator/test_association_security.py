@@ -8,7 +8,7 @@ from tests.simulator.harness import Bench, spec_of
 from tests.simulator.raw_client import AARQ_NONE
 
 from metercast.dlms.acse import Aarq, Rlrq, decode_aare, decode_rlre
-from metercast.dlms.ciphering import Cipher, decode_glo, encode_glo
+from metercast.dlms.ciphering import Cipher, decode_ded, decode_glo, encode_ded, encode_glo
 from metercast.dlms.hls import prove
 from metercast.dlms.initiate import InitiateRequest, decode_initiate_response
 from metercast.simulator.association import Phase
@@ -108,9 +108,13 @@ def test_ciphering_may_be_used_where_it_is_not_demanded() -> None:
 
 def test_the_green_books_ciphered_aarq_is_understood() -> None:
     bench = Bench(keyed(protection="both", system_title=CLIENT))
-    # What is deciphered asks for a dedicated key, which this meter has not: refused by the VDE handler.
-    assert bench.ask(VECTOR_2).endswith("be0604040e010604")
+    assert decode_aare(bytes.fromhex(bench.ask(VECTOR_2))).result == 0
     assert bench.meter.security.client_counter == 0x01234567
+    # What was deciphered brings a dedicated key.
+    dedicated = Cipher(bytes.fromhex("00112233445566778899AABBCCDDEEFF"), AK)
+    answer = bytes.fromhex(bench.ask(encode_ded(dedicated, 0x30, TITLE, 0x01234568, GET_CLOCK)))
+    assert answer[0] == 0xD4
+    assert decode_ded(dedicated, CLIENT, answer).plaintext.startswith(bytes.fromhex("c401c100090c"))
     other = Bench(keyed(protection="both", authentication_key=EK))
     assert other.ask(VECTOR_2).endswith("be0604040e010006")
     assert other.meter.security.client_counter == 0

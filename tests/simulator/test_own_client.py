@@ -5,10 +5,12 @@ from itertools import count
 import pytest
 from tests.simulator.harness import Bench, spec_of
 
+from metercast.dlms.access_transfer import AccessAction, AccessGet, AccessSet
 from metercast.dlms.association import ClientAssociation
 from metercast.dlms.cosem import CosemAttribute, CosemMethod
 from metercast.dlms.data import Data
 from metercast.dlms.events import (
+    AccessResult,
     ActionListResult,
     ActionResult,
     Associated,
@@ -20,9 +22,9 @@ from metercast.dlms.events import (
     SetResult,
 )
 from metercast.dlms.logical_name import LogicalName
-from metercast.dlms.results import ActionResultCode
+from metercast.dlms.results import ActionResultCode, DataAccessResult
 from metercast.dlms.settings import AssociationSettings, Authentication, Protection
-from metercast.simulator.spec import DEFAULT_CONFORMANCE, MULTIPLE_REFERENCES, MeterSpec
+from metercast.simulator.spec import ACCESS, DEFAULT_CONFORMANCE, MULTIPLE_REFERENCES, MeterSpec
 
 CALENDAR = LogicalName.parse("0.0.13.0.0.255")
 SHIFT = CosemMethod(8, LogicalName.parse("0.0.1.0.0.255"), 6)
@@ -64,6 +66,34 @@ class Pair:
             if not isinstance(event, Send):
                 return event
             apdu = event.apdu
+
+
+@pytest.mark.parametrize("security", ["none", "hls-gmac"])
+def test_access_reads_writes_and_invokes(security: str) -> None:
+    pair = Pair(spec_of(security=security, conformance=DEFAULT_CONFORMANCE | ACCESS), 1024)
+    name_of = Data.octets(b"NEW")
+    missing = CosemAttribute(3, LogicalName.parse("1.0.77.8.0.255"), 2)
+    event = pair.ask(
+        pair.client.access(
+            [AccessSet(name(6), name_of), AccessGet(name(6)), AccessGet(missing), AccessAction(SHIFT, Data.long(0))]
+        )
+    )
+    assert isinstance(event, AccessResult)
+    assert event.results == [
+        SetResult(),
+        GetResult(name_of),
+        GetResult(None, DataAccessResult.OBJECT_UNDEFINED),
+        ActionResult(ActionResultCode.SUCCESS),
+    ]
+    broken = pair.ask(
+        pair.client.access([AccessGet(missing), AccessSet(name(6), Data.octets(b"OTHER"))], break_on_error=True)
+    )
+    assert isinstance(broken, AccessResult)
+    assert broken.results == [
+        GetResult(None, DataAccessResult.OBJECT_UNDEFINED),
+        SetResult(DataAccessResult.OTHER_REASON),
+    ]
+    assert pair.ask(pair.client.get(name(6))) == GetResult(name_of)
 
 
 @pytest.mark.parametrize("security", ["none", "hls-gmac"])

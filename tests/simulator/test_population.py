@@ -9,7 +9,7 @@ from metercast.domain.meter import MeterRecord, check_record
 from metercast.simulator import FaultRule, GatewaySpec, MeterSpec, Population, parse_fault_rules
 from metercast.simulator.faults import NeverAnswer, RefuseConnections, RejectAssociation
 
-SECRETS = ("password", "encryptionKey", "authenticationKey", "broadcastKey", "masterKey")
+SECRETS = ("password", "encryptionKey", "authenticationKey", "broadcastKey", "masterKey", "signingKey")
 
 
 def test_the_same_seed_gives_the_same_meters() -> None:

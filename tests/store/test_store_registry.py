@@ -141,7 +141,7 @@ async def test_a_write_never_hides_secrets_that_it_was_not_made_from(harness: St
 async def test_keys_come_and_go(harness: StoreHarness) -> None:
     first = await harness.store.add_key("k1", "näme", Role.ADMIN, b"hash-1")
     harness.clock.advance(1)
-    second = await harness.store.add_key("k2", "billing", Role.VIEWER, b"hash-2")
+    second = await harness.store.add_key("k2", "billing", Role.ENGINEER, b"hash-2")
     await harness.reopen()
     assert await harness.store.list_keys() == [first, second]
     assert await harness.store.find_key(b"hash-2") == second
@@ -167,7 +167,7 @@ async def test_a_key_is_added_once(harness: StoreHarness) -> None:
 @pytest.mark.parametrize("role", list(Role))
 @pytest.mark.parametrize("other", list(Role))
 def test_roles_include_those_below(role: Role, other: Role) -> None:
-    order = ["viewer", "operator", "admin"]
+    order = ["viewer", "operator", "engineer", "admin"]
     assert role.includes(other) == (order.index(role) >= order.index(other))
 
 
@@ -204,6 +204,19 @@ async def test_a_counter_jumps_ahead_and_never_back(harness: StoreHarness) -> No
     assert await harness.store.reserve_counters(NAME, 1) == 1010
 
 
+async def test_where_a_counter_stands_is_told_without_moving_it(harness: StoreHarness) -> None:
+    assert await harness.store.reserve_counters(NAME, 0) == 1
+    await harness.store.reserve_counters(NAME, 5, at_least=1000)
+    for _ in range(2):
+        assert await harness.store.reserve_counters(NAME, 0) == 1005
+        assert await harness.store.reserve_counters(NAME, 0, at_least=2000) == 2000
+        await harness.reopen()
+    assert await harness.store.reserve_counters(NAME, 1, at_least=2**32 - 1) == 2**32 - 1
+    assert await harness.store.reserve_counters(NAME, 0) == 2**32
+    with pytest.raises(ValueError, match="-1"):
+        await harness.store.reserve_counters(NAME, -1)
+
+
 async def test_a_counter_ends_at_its_last_value(harness: StoreHarness) -> None:
     last = 2**32 - 1
     assert await harness.store.reserve_counters(NAME, 1, at_least=last - 1) == last - 1
@@ -214,11 +227,3 @@ async def test_a_counter_ends_at_its_last_value(harness: StoreHarness) -> None:
         await harness.store.reserve_counters(NAME, 1)
     with pytest.raises(CounterExhausted):
         await harness.store.reserve_counters(NAME, 1, at_least=2**40)
-
-
-@pytest.mark.parametrize("count", [0, -1])
-async def test_nothing_is_no_reservation(harness: StoreHarness, count: int) -> None:
-    first = await harness.store.reserve_counters(NAME, 5)
-    with pytest.raises(ValueError, match="reserve"):
-        await harness.store.reserve_counters(NAME, count)
-    assert await harness.store.reserve_counters(NAME, 1) == first + 5

@@ -38,6 +38,17 @@ class SimulatorProcess:
     def records(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.devices.read_text().splitlines()]
 
+    def look(self) -> dict[str, dict[str, Any]]:
+        """The meters' physical state now."""
+        self.state.unlink(missing_ok=True)
+        self.process.send_signal(signal.SIGUSR1)
+        deadline = time.monotonic() + SECONDS
+        while not self.state.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        meters: dict[str, dict[str, Any]] = json.loads(self.state.read_text())["meters"]
+        return meters
+
     def stop(self) -> dict[str, dict[str, Any]]:
         """Ends it in order; the meters' physical state at the end."""
         self.process.send_signal(signal.SIGTERM)

@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,11 @@ import msgspec
 from tests.web.conftest import Api, open_api
 
 from metercast.config import Config
-from metercast.domain.problem import Conflict, InvalidField, NotFound, Problem, Unavailable
+from metercast.domain.problem import Conflict, Forbidden, InvalidField, NotFound, Problem, Unavailable
 from metercast.engine.decoding import Malformed
 from metercast.engine.line_report import InvalidLines, LineError
 from metercast.web.problems import (
     ContentTooLarge,
-    Forbidden,
     RequestTimeout,
     Unauthorized,
     UnsupportedMediaType,
@@ -99,9 +98,11 @@ async def answers(api: Api) -> list[tuple[Example, httpx.Response]]:
             curl = curl.replace(f"${name}", value)
         response = await _run(api.client, curl)
         body = _document(response) if response.content else {}
-        if response.status_code == 201 and "taskId" in body:
+        if response.status_code == 201 and "taskId" in body and "traceId" not in body:
             names.setdefault("TASK", body["taskId"])
             await api.ended(body["taskId"])
+        if "traceId" in body:
+            names.setdefault("TRACE", body["traceId"])
         if "key" in body:
             names["KEY"] = body["keyId"]
         pairs.append((example, response))
@@ -109,7 +110,7 @@ async def answers(api: Api) -> list[tuple[Example, httpx.Response]]:
 
 
 async def test_each_request_is_answered_as_documented(config: Config) -> None:
-    async with open_api(config) as api:
+    async with open_api(replace(config, trace_dir=config.data_dir / "traces")) as api:
         pairs = await answers(api)
     assert len(pairs) > 17
     for example, response in pairs:

@@ -10,7 +10,7 @@ from tests.web.conftest import Api
 
 from metercast.domain.meter import AssociationSecrets, Secrets
 from metercast.domain.replacement import SecretKind
-from metercast.domain.secret_changes import stage
+from metercast.domain.secret_changes import promote, stage
 from metercast.web import examples
 
 KEY_A, KEY_B, KEY_C = "A0" * 16, "B1" * 16, "C2" * 16
@@ -57,6 +57,8 @@ async def test_only_the_connection_is_required(idle_api: Api) -> None:
         "hdlc": None,
         "channel": None,
         "maxSessions": 1,
+        "connectTimeoutSeconds": None,
+        "progressTimeoutSeconds": None,
     }
     assert (view["associations"], view["secrets"], view["timeZone"]) == ({}, {}, "UTC")
     stored = await idle_api.parts.store.get_device("m")
@@ -128,7 +130,14 @@ async def test_puts_at_the_same_time_lose_no_secret(idle_api: Api) -> None:
         (_record(clientSap=0), "associations.management.clientSap", "0"),
         (_record(authentication="md5"), "associations.management.authentication", "md5"),
         (_record(protection="some"), "associations.management.protection", "some"),
-        (_record(securitySuite=1), "associations.management.securitySuite", "1"),
+        (_record(securitySuite=3), "associations.management.securitySuite", "3"),
+        (_record(authentication="hls-ecdsa"), "associations.management.securitySuite", "0"),
+        (_record(authentication="hls-ecdsa", securitySuite=1), "associations.management.serverPublicKey", "None"),
+        (_record(authentication="hls"), "associations.management.hlsMethod", "None"),
+        (_record(hlsMethod="rot13"), "associations.management.hlsMethod", "rot13"),
+        (_record(dedicatedCiphering=True), "associations.management.dedicatedCiphering", "True"),
+        (_record(generalProtection=True), "associations.management.generalProtection", "True"),
+        (_record(keySet="broadcast", authentication="hls-gmac"), "associations.management.keySet", "broadcast"),
         (
             _record(authentication="hls-gmac", clientSystemTitle=None),
             "associations.management.clientSystemTitle",
@@ -159,6 +168,10 @@ async def test_a_record_that_does_not_validate(
         ({"password": {"hunter2": "hunter2"}}, "associations.management.password"),
         ({"encryptionKey": "hunter2"}, "associations.management.encryptionKey"),
         ({"authenticationKey": ["hunter2"]}, "associations.management.authenticationKey"),
+        ({"signingKey": "hunter2", "securitySuite": 1}, "associations.management.signingKey"),
+        ({"signingKey": "hunter2" * 2000, "securitySuite": 1}, "associations.management.signingKey"),
+        ({"serverPublicKey": "hunter2", "securitySuite": 1}, "associations.management.serverPublicKey"),
+        ({"serverPublicKey": ["hunter2"]}, "associations.management.serverPublicKey"),
         ({"pasword": "hunter2"}, "associations.management.pasword"),
         ({"encryption_key": "hunter2"}, "associations.management.encryption_key"),
     ],
@@ -244,12 +257,11 @@ async def test_what_is_pending_is_shown_and_survives_every_put(idle_api: Api) ->
     shown = (await idle_api.client.get("/devices/m")).json()
     assert shown["replacements"] == {"management": {"encryptionKey": {"pendingSince": "2026-05-08T00:00:00Z"}}}
     every = dict.fromkeys(("password", "broadcastKey", "masterKey"), None)
-    for record in (shown, _record(), _record(encryptionKey=KEY_B), _record(encryptionKey=KEY_B, **every)):
+    for record in (shown, _record(), _record(encryptionKey=KEY_A), _record(encryptionKey=KEY_A, **every)):
         put = await idle_api.client.put("/devices/m", json=record)
         assert (put.status_code, put.json()["replacements"]) == (200, shown["replacements"])
         assert KEY_C not in put.text
         assert (await _secrets(idle_api, "m"))["management"].replacement(SecretKind.ENCRYPTION_KEY).pending == KEY_C
-    assert (await _secrets(idle_api, "m"))["management"].encryption_key == KEY_B
 
 
 async def test_what_is_pending_is_not_removed(idle_api: Api) -> None:
@@ -258,7 +270,7 @@ async def test_what_is_pending_is_not_removed(idle_api: Api) -> None:
     before = await _secrets(idle_api, "m")
     without = _record()
     without["associations"] = {}
-    for record in (_record(encryptionKey=None), without):
+    for record in (_record(encryptionKey=None), _record(encryptionKey=KEY_B), without):
         put = await idle_api.client.put("/devices/m", json=record)
         assert put.status_code == 409
         assert "associations.management.encryptionKey" in put.json()["detail"]
@@ -283,10 +295,10 @@ async def test_a_put_does_not_hide_what_is_staged_at_the_same_time(
         return await put_devices(writes)
 
     monkeypatch.setattr(idle_api.parts.store, "put_devices", staged_in_between)
-    put = await idle_api.client.put("/devices/m", json=_record(encryptionKey=KEY_B))
+    put = await idle_api.client.put("/devices/m", json=_record(password="pw"))
     assert put.status_code == 200
     secrets = (await _secrets(idle_api, "m"))["management"]
-    assert (secrets.encryption_key, secrets.replacement(SecretKind.ENCRYPTION_KEY).pending) == (KEY_B, KEY_C)
+    assert (secrets.password, secrets.replacement(SecretKind.ENCRYPTION_KEY).pending) == ("pw", KEY_C)
 
 
 async def test_a_first_broadcast_key_that_is_pending_needs_no_current_one(idle_api: Api) -> None:
@@ -294,3 +306,21 @@ async def test_a_first_broadcast_key_that_is_pending_needs_no_current_one(idle_a
     await _stage(idle_api, SecretKind.BROADCAST_KEY)
     assert (await idle_api.client.put("/devices/m", json=_record())).status_code == 200
     assert (await _secrets(idle_api, "m"))["management"].pending == [SecretKind.BROADCAST_KEY]
+
+
+async def test_a_key_that_metercast_made_is_not_lost_to_an_old_file(idle_api: Api) -> None:
+    """An import gives the key that the meter came with, again: the one that it holds is kept beside it."""
+    await idle_api.client.put("/devices/m", json=_record(encryptionKey=KEY_A))
+    await _stage(idle_api)
+    stored = await idle_api.parts.store.get_device("m")
+    secrets = idle_api.parts.vault.open(stored).secrets
+    at = datetime(2026, 5, 9, tzinfo=UTC)
+    secrets["management"] = promote(secrets["management"], SecretKind.ENCRYPTION_KEY, KEY_C, at)
+    assert await idle_api.parts.store.replace_secrets("m", stored.sealed, idle_api.parts.vault.seal("m", secrets))
+    for _ in range(2):
+        assert (await idle_api.client.put("/devices/m", json=_record(encryptionKey=KEY_A))).status_code == 200
+        kept = (await _secrets(idle_api, "m"))["management"]
+        assert (kept.encryption_key, kept.replacement(SecretKind.ENCRYPTION_KEY).pending) == (KEY_A, KEY_C)
+    assert (await idle_api.client.put("/devices/m", json=_record(encryptionKey=KEY_B))).status_code == 409
+    assert (await idle_api.client.put("/devices/m", json=_record(encryptionKey=None))).status_code == 409
+    assert (await idle_api.client.delete("/devices/m")).status_code == 204

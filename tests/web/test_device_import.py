@@ -14,6 +14,10 @@ from metercast.domain.meter import AssociationSecrets
 from metercast.engine.import_formats import COLUMNS, MAX_LINE
 
 CSV = "text/csv"
+PUBLIC_KEY = (  # on P-384: "Suite B Implementer's Guide to FIPS 186-3 (ECDSA)"
+    "1FBAC8EEBD0CBF35640B39EFE0808DD774DEBFF20A2A329E91713BAF7D7F3C3E81546D883730BEE7E48678F857B02CA0"
+    "EB213103BD68CE343365A8A4C3D4555FA385F5330203BDD76FFAD1F3AFFB95751C132007E1B240353CB0A4CF1693BDF9"
+)
 NDJSON = "application/x-ndjson"
 
 
@@ -37,13 +41,19 @@ async def test_csv_with_every_column(idle_api: Api) -> None:
         "clientSap": "1",
         "authentication": "hls-gmac",
         "protection": "both",
-        "securitySuite": "0",
+        "securitySuite": "2",
         "clientSystemTitle": "4D43530000000001",
+        "keySet": "unicast",
+        "dedicatedCiphering": "TRUE",
+        "generalProtection": "false",
+        "hlsMethod": "aes-128-ecb",
+        "serverPublicKey": PUBLIC_KEY,
         "password": 'p"w',
-        "encryptionKey": "0A" * 16,
-        "authenticationKey": "0B" * 16,
-        "broadcastKey": "0C" * 16,
-        "masterKey": "0D" * 16,
+        "encryptionKey": "0A" * 32,
+        "authenticationKey": "0B" * 32,
+        "broadcastKey": "0C" * 32,
+        "masterKey": "0D" * 32,
+        "signingKey": "01" * 48,
         "serverSystemTitle": "4D4D4D0000BC614E",
         "logicalDeviceName": "LDN1",
     }
@@ -66,23 +76,33 @@ async def test_csv_with_every_column(idle_api: Api) -> None:
             "receiveWindow": 1,
             "pollAfterSeconds": 5.0,
             "frameDelaySeconds": 0.0,
+            "wakeUpOctets": None,
+            "wakeUpSeconds": 0.0,
         },
         "channel": "gw-1",
         "maxSessions": 3,
+        "connectTimeoutSeconds": None,
+        "progressTimeoutSeconds": None,
     }
     assert view["associations"] == {
         "management": {
             "clientSap": 1,
             "authentication": "hls-gmac",
             "protection": "both",
-            "securitySuite": 0,
+            "securitySuite": 2,
             "clientSystemTitle": "4D43530000000001",
+            "keySet": "unicast",
+            "dedicatedCiphering": True,
+            "generalProtection": False,
+            "hlsMethod": "aes-128-ecb",
+            "serverPublicKey": PUBLIC_KEY,
         }
     }
     assert view["identity"] == {"serverSystemTitle": "4D4D4D0000BC614E", "logicalDeviceName": "LDN1"}
     assert (view["serverSap"], view["timeZone"]) == (17, "Europe/Amsterdam")
     opened = idle_api.parts.vault.open(await idle_api.parts.store.get_device("meter,1"))
-    assert opened.secrets == {"management": AssociationSecrets('p"w', "0A" * 16, "0B" * 16, "0C" * 16, "0D" * 16)}
+    keys = ("0A" * 32, "0B" * 32, "0C" * 32, "0D" * 32, "01" * 48)
+    assert opened.secrets == {"management": AssociationSecrets('p"w', *keys)}
 
 
 async def test_an_empty_cell_is_as_if_left_out(idle_api: Api) -> None:

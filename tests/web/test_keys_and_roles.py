@@ -1,7 +1,9 @@
 """Who may do what: keys, roles, loopback, proxies and pages of other sites."""
 
 import hashlib
+import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from tests.web.conftest import Api, open_api
@@ -50,7 +52,7 @@ def test_the_lists_above_name_every_call() -> None:
 
 
 async def test_each_role_may_do_what_it_may_and_no_more(idle_api: Api) -> None:
-    for role, allowed in ((Role.VIEWER, 1), (Role.OPERATOR, 2), (Role.ADMIN, 3)):
+    for role, allowed in ((Role.VIEWER, 1), (Role.OPERATOR, 2), (Role.ENGINEER, 2), (Role.ADMIN, 3)):
         headers = await idle_api.key(role)
         for needed, calls in enumerate((READ, CHANGE, ADMIN), start=1):
             for method, path in calls:
@@ -61,6 +63,55 @@ async def test_each_role_may_do_what_it_may_and_no_more(idle_api: Api) -> None:
                     assert response.status_code == 403, (role, method, path)
                     assert response.headers["content-type"] == "application/problem+json"
                     assert role.value in response.json()["detail"]
+
+
+VALUE = {"tag": "unsigned", "value": 1}
+ANY_SET: dict[str, Any] = {"class": 1, "obis": "0.0.96.1.0.255", "attribute": 2, "value": VALUE}
+ANY_ACTION: dict[str, Any] = {"class": 1, "obis": "0.0.96.1.0.255", "method": 1}
+
+
+@pytest.mark.parametrize(
+    ("command_type", "parameters"),
+    [
+        ("SET", ANY_SET),
+        ("ACTION", ANY_ACTION),
+        ("BUNDLE", {"commands": [{"command": "READ_CLOCK"}, {"command": "SET", "parameters": ANY_SET}]}),
+    ],
+)
+async def test_any_object_is_changed_by_engineers_alone(
+    idle_api: Api, command_type: str, parameters: dict[str, Any]
+) -> None:
+    await idle_api.register("m-1")
+    body = {"commandId": "c", "commandType": command_type, "commandParams": parameters, "devices": ["m-1"]}
+    lines = json.dumps({name: value for name, value in body.items() if name != "devices"}) + '\n"m-1"\n'
+    operator = await idle_api.key(Role.OPERATOR)
+    before = await idle_api.stored()
+    for sent in ({"json": body}, {"content": lines}):
+        headers = operator | ({"Content-Type": "application/x-ndjson"} if "content" in sent else {})
+        response = await idle_api.client.post("/tasks", headers=headers, **sent)
+        assert response.status_code == 403, response.text
+        assert "needs the role engineer" in response.json()["detail"]
+    assert await idle_api.stored() == before
+    for role in (Role.ENGINEER, Role.ADMIN):
+        response = await idle_api.client.post("/tasks", json=body, headers=await idle_api.key(role))
+        assert response.status_code == 201, response.text
+
+
+async def test_an_operator_reads_any_object(idle_api: Api) -> None:
+    await idle_api.register("m-1")
+    operator = await idle_api.key(Role.OPERATOR)
+    read = {"class": 1, "obis": "0.0.96.1.0.255", "attribute": 2}
+    body = {"commandId": "c", "commandType": "GET", "commandParams": read, "devices": ["m-1"]}
+    assert (await idle_api.client.post("/tasks", json=body, headers=operator)).status_code == 201
+
+
+async def test_what_an_engineer_sent_is_not_sent_again_by_an_operator(api: Api) -> None:
+    body = {"commandId": "c", "commandType": "SET", "commandParams": ANY_SET, "devices": ["m-9"], "allowUnknown": True}
+    task = (await api.client.post("/tasks", json=body, headers=await api.key(Role.ENGINEER))).json()
+    await api.ended(task["taskId"])
+    again = f"/tasks/{task['taskId']}/retry-failed"
+    assert (await api.client.post(again, headers=await api.key(Role.OPERATOR))).status_code == 403
+    assert (await api.client.post(again, headers=await api.key(Role.ENGINEER))).status_code == 201
 
 
 async def test_a_refused_call_changes_nothing(idle_api: Api) -> None:

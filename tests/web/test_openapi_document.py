@@ -82,7 +82,7 @@ def test_it_names_every_route_and_no_other() -> None:
         for method in handler.http_methods
     }
     assert {(re.sub(r"\{\w+\}", "{}", path), method) for path, method, _ in OPERATIONS} == routes
-    assert len(routes) == len(ROUTES) == 30
+    assert len(routes) == len(ROUTES) == 33
 
 
 def test_it_has_what_openapi_asks_for() -> None:

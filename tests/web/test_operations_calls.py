@@ -61,6 +61,8 @@ async def test_metrics_count_what_happened(api: Api) -> None:
     assert samples["metercast_open_tasks", (("status", "IN_PROGRESS"),)] == 0
     assert samples["metercast_attempts_total", ()] == 2
     assert samples["metercast_sessions_in_flight", ()] == 0
+    for kind in ("downgraded", "replayed", "forged", "impostor"):
+        assert samples["metercast_security_events_total", (("kind", kind),)] == 0
     requests = "metercast_http_requests_total"
     assert samples[requests, (("method", "POST"), ("route", "/tasks"), ("status", "201"))] == 2
     assert samples[requests, (("method", "GET"), ("route", "none"), ("status", "404"))] == 1

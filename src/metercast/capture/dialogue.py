@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from metercast.capture.frames import Found, FrameCutter, PassedOver
-from metercast.dlms.describe import ApduReader, Description, Keys, unreadable
+from metercast.dlms.deciphering import Keys
+from metercast.dlms.describe import ApduReader, Description, unreadable
 from metercast.dlms.errors import DecodeError, DlmsError
 from metercast.dlms.hdlc import FrameKind, HdlcAddress, HdlcFrame
 from metercast.dlms.hdlc_link import LLC_REQUEST, LLC_RESPONSE
@@ -58,11 +59,14 @@ class Dialogue:
         self._keys = keys
         self._cutters: dict[object, FrameCutter] = {}
         self._readers: dict[frozenset[bytes], ApduReader] = {}
-        self._segments: dict[tuple[bytes, bytes], _Segments] = {}
+        self._segments: dict[tuple[object, bytes, bytes, bytes], _Segments] = {}
+        self._direction: object = None  # of the frame at hand
+        self._side = b""  # the LLC octets that the last message began with
 
     def feed(self, direction: object, octets: bytes) -> list[Description]:
         """The frames that became whole; `direction` is any name of one."""
         cutter = self._cutters.setdefault(direction, FrameCutter())
+        self._direction = direction
         return [self._described(found) for found in cutter.feed(octets)]
 
     def missing(self, direction: object, octets: int) -> list[Description]:
@@ -72,6 +76,7 @@ class Dialogue:
     def flush(self, direction: object) -> list[Description]:
         """What is left of an unfinished frame."""
         cutter = self._cutters.setdefault(direction, FrameCutter())
+        self._direction = direction
         return [self._described(found) for found in cutter.flush()]
 
     def _described(self, found: Found) -> Description:
@@ -101,8 +106,10 @@ class Dialogue:
     def _contents(self, frame: HdlcFrame) -> Iterator[Description]:
         kind = frame.kind
         if kind is FrameKind.SET_NORMAL_RESPONSE_MODE:
-            for pair in ((frame.source, frame.destination), (frame.destination, frame.source)):
-                self._between(*pair).restart()
+            ends = {frame.source, frame.destination}
+            for (_, source, destination, _), segments in self._segments.items():
+                if {source, destination} == ends:
+                    segments.restart()
         if kind in _WITH_PARAMETERS and frame.info:
             yield _parameters(frame.info)
         elif kind is FrameKind.INFORMATION:
@@ -113,7 +120,7 @@ class Dialogue:
             yield Description("information", frame.info.hex())
 
     def _information(self, frame: HdlcFrame) -> Iterator[Description]:
-        segments = self._between(frame.source, frame.destination)
+        segments = self._numbered(frame)
         if segments.expected is not None and frame.send_number != segments.expected:
             if (segments.expected - frame.send_number) % _MODULUS <= _MODULUS // 2:
                 yield Description("a repetition")
@@ -143,11 +150,16 @@ class Dialogue:
         elif len(message) > 3:
             yield self._apdu(frame.source, frame.destination, message[3:])
 
-    def _between(self, source: bytes, destination: bytes) -> _Segments:
-        pair = (source, destination)
-        if pair not in self._segments and len(self._segments) >= 2 * MAX_ASSOCIATIONS:
+    def _numbered(self, frame: HdlcFrame) -> _Segments:
+        """The frames that are numbered with this one. Client 1 and server 1 have the same address: where both speak
+        in one stream of octets, the LLC octets tell them apart."""
+        side = b""
+        if frame.source == frame.destination:
+            self._side = side = frame.info[:3] if frame.info[:3] in _LLC else self._side
+        key = (self._direction, frame.source, frame.destination, side)
+        if key not in self._segments and len(self._segments) >= 2 * MAX_ASSOCIATIONS:
             self._segments.clear()
-        return self._segments.setdefault(pair, _Segments())
+        return self._segments.setdefault(key, _Segments())
 
     def _apdu(self, source: bytes, destination: bytes, apdu: bytes) -> Description:
         pair = frozenset((source, destination))
@@ -155,7 +167,7 @@ class Dialogue:
             self._readers.clear()
         reader = self._readers.setdefault(pair, ApduReader(self._keys))
         try:
-            return reader.apdu(apdu)
+            return reader.apdu(apdu, (self._direction, source))
         except DlmsError as error:
             return unreadable(str(error), apdu)
 

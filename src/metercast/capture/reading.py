@@ -8,7 +8,8 @@ from metercast.capture.dialogue import Dialogue
 from metercast.capture.files import CaptureError, Packet, Readable, read_packets
 from metercast.capture.packets import Endpoint, NotCaptured, Segment, segment_in
 from metercast.capture.streams import Stream
-from metercast.dlms.describe import Description, Keys, unreadable
+from metercast.dlms.deciphering import Keys
+from metercast.dlms.describe import Description, unreadable
 
 MAX_CONNECTIONS: Final = 4096
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -14,7 +14,8 @@ from metercast.cli.exits import FAILED, OK, CommandFailed, say
 from metercast.cli.output import shown, write, write_json, write_line
 
 if TYPE_CHECKING:
-    from metercast.dlms.describe import Description, Keys
+    from metercast.dlms.deciphering import Keys
+    from metercast.dlms.describe import Description
 
 MAX_TEXT = 8 << 20
 _BETWEEN = re.compile(r"[\s:,\-_|]+|0[xX]|\\x")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from metercast.cli.exits import CommandFailed
 
 if TYPE_CHECKING:
-    from metercast.dlms.describe import Keys
+    from metercast.dlms.deciphering import Keys
 
 MAX_FILE = 16 << 20
 MAX_SETS = 10_000
@@ -69,11 +69,11 @@ def _keys_in(path: Path, document: dict[str, Any]) -> "list[Keys]":
 
 
 def _keys(path: Path, given: dict[str, Any], server_system_title: Any) -> "Keys":
-    from metercast.dlms.describe import Keys
+    from metercast.dlms.deciphering import Keys
 
     return Keys(
-        _octets(path, "encryptionKey", given.get("encryptionKey"), 16),
-        _octets(path, "authenticationKey", given.get("authenticationKey"), 16),
+        _octets(path, "encryptionKey", given.get("encryptionKey"), 16, 32),
+        _octets(path, "authenticationKey", given.get("authenticationKey"), 16, 32),
         _title(path, "clientSystemTitle", given.get("clientSystemTitle")),
         _title(path, "serverSystemTitle", server_system_title),
     )
@@ -83,13 +83,14 @@ def _title(path: Path, name: str, text: Any) -> bytes | None:
     return None if text is None else _octets(path, name, text, 8)
 
 
-def _octets(path: Path, name: str, text: Any, size: int) -> bytes:
+def _octets(path: Path, name: str, text: Any, *sizes: int) -> bytes:
     if text is None:
         raise CommandFailed(f"{path}: {name} is missing")
     try:
         octets = bytes.fromhex(text) if isinstance(text, str) else b""
     except ValueError:
         octets = b""
-    if len(octets) != size:
-        raise CommandFailed(f"{path}: {name} must be {2 * size} hexadecimal digits")
+    if len(octets) not in sizes:
+        digits = " or ".join(str(2 * size) for size in sizes)
+        raise CommandFailed(f"{path}: {name} must be {digits} hexadecimal digits")
     return octets

@@ -10,7 +10,7 @@ import click
 from metercast.cli import exits
 from metercast.cli.connect import Server, json_option, with_server
 from metercast.cli.exits import USAGE, CommandFailed
-from metercast.cli.importing import DEFAULT_CHUNK, Report, import_lines, opened_lines
+from metercast.cli.importing import DEFAULT_CHUNK, Report, import_foreign, import_lines, is_foreign, opened_lines
 from metercast.cli.output import Json, shown, write, write_json, write_table
 
 MAX_RECORD = 1 << 20
@@ -23,7 +23,26 @@ def devices() -> None:
 
 @devices.command("import")
 @click.argument("file", metavar="FILE")
-@click.option("--format", "form", type=click.Choice(["csv", "ndjson"]), help="Without it, FILE tells by its beginning.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["csv", "ndjson", "gurux", "gxf"]),
+    help="Without it, FILE tells by its beginning.",
+)
+@click.option(
+    "--with",
+    "tables",
+    metavar="TABLE",
+    multiple=True,
+    help="A CSV that tells more of the same meters, such as a vendor's key file. May be given again.",
+)
+@click.option(
+    "--set",
+    "defaults",
+    metavar="COLUMN=VALUE",
+    multiple=True,
+    help="What a meter has in a column that FILE leaves out. May be given again.",
+)
 @click.option(
     "--chunk",
     type=click.IntRange(1, 100_000),
@@ -35,16 +54,28 @@ def devices() -> None:
 @json_option
 @with_server
 def import_(
-    *, file: str, form: Literal["csv", "ndjson"] | None, chunk: int, skip_bad: bool, server: Server, as_json: bool
+    *,
+    file: str,
+    form: Literal["csv", "ndjson", "gurux", "gxf"] | None,
+    tables: tuple[str, ...],
+    defaults: tuple[str, ...],
+    chunk: int,
+    skip_bad: bool,
+    server: Server,
+    as_json: bool,
 ) -> int:
     """Import meters from FILE, or from standard input with -.
 
-    CSV with a header line, or NDJSON with a record and its deviceId a line. Every bad line is reported with its
-    number in FILE; the exit code is 1 where there was one.
+    CSV with a header line, NDJSON with a record and its deviceId a line, or a device list of GXDLMSDirector or GXF.
+    Every bad line is reported with its number in FILE; the exit code is 1 where there was one.
     """
 
     async def call() -> Report:
         async with server.api() as api:
+            if tables or defaults or form in ("gurux", "gxf") or (form is None and is_foreign(file)):
+                return await import_foreign(api, file, form, tables, _assigned(defaults), chunk, skip_bad)
+            assert form != "gurux"
+            assert form != "gxf"
             with opened_lines(file, form) as (lines, media_type):
                 return await import_lines(api, lines, media_type, chunk=chunk, skips_bad=skip_bad)
 
@@ -63,6 +94,16 @@ def import_(
             else f"{report.created} created, {report.updated} updated"
         )
     return exits.FAILED if report.bad_lines else exits.OK
+
+
+def _assigned(defaults: tuple[str, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for each in defaults:
+        name, equals, value = each.partition("=")
+        if not equals or name in found:
+            raise CommandFailed(f"--set {shown(name)}: write COLUMN=VALUE, each column once", USAGE)
+        found[name] = value
+    return found
 
 
 def _received(bad: Json) -> str:

@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,6 +61,43 @@ def opened_lines(name: str, form: Literal["csv", "ndjson"] | None) -> Iterator[t
         if error.filename is None:
             raise
         raise CommandFailed(f"cannot read {name}: {error.strerror}", USAGE) from None
+
+
+def is_foreign(name: str) -> bool:
+    """Whether the file is a list of another system: XML, or a CSV of GXF. Standard input is not looked into."""
+    if name == "-":
+        return False
+    try:
+        with Path(name).open("rb") as file:
+            beginning = file.readline(MAX_LINE).lstrip(b"\xef\xbb\xbf \t\r\n")
+    except OSError:  # told where it is opened to be read
+        return False
+    return beginning.startswith(b"<") or b"device_identification" in beginning
+
+
+async def import_foreign(
+    api: Api,
+    name: str,
+    form: Literal["csv", "ndjson", "gurux", "gxf"] | None,
+    tables: Sequence[str],
+    defaults: dict[str, str],
+    chunk: int,
+    skips_bad: bool,
+) -> Report:
+    """Imports what becomes of another system's list. Where a meter of it will not do, none is imported, unless
+    `skips_bad`."""
+    from metercast.cli.foreign_lists import converted
+
+    found = converted(name, form, tables, defaults)
+    for note in found.notes:
+        sys.stderr.write(note + "\n")
+    report = Report()
+    if found.bad and not skips_bad:
+        report.left_out = len(found.lines)
+    elif found.lines:
+        report = await import_lines(api, iter(found.lines), NDJSON, chunk=chunk, skips_bad=skips_bad)
+    report.add(found.bad, len(found.bad))
+    return report
 
 
 def _numbered(file: IO[bytes]) -> Iterator[Line]:

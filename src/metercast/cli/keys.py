@@ -10,7 +10,7 @@ from metercast.cli.connect import Server, json_option, with_server
 from metercast.cli.exits import CommandFailed
 from metercast.cli.output import Json, shown, write, write_json, write_table
 
-ROLES = ("viewer", "operator", "admin")
+ROLES = ("viewer", "operator", "engineer", "admin")
 
 
 @click.group()
@@ -20,7 +20,12 @@ def keys() -> None:
 
 @keys.command()
 @click.argument("name")
-@click.option("--role", type=click.Choice(ROLES), required=True, help="A viewer reads, an operator acts.")
+@click.option(
+    "--role",
+    type=click.Choice(ROLES),
+    required=True,
+    help="A viewer reads, an operator acts, an engineer also on any object.",
+)
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),

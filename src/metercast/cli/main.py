@@ -32,6 +32,7 @@ class Commands(LazyGroup):
         "retention": Line("metercast.cli.retention:retention", "Show what is kept for how long, or delete now."),
         "migrate-store": Line("metercast.cli.migrate_store:migrate_store", "Copy everything between databases."),
         "commands": Line("metercast.cli.commands:commands", "List the command types, or show one's parameters."),
+        "traces": Line("metercast.cli.traces:traces", "Trace sessions with meters."),
         "probe": Line("metercast.cli.probe:probe", "Find out what a meter is, read-only."),
         "profiles": Line("metercast.cli.profiles:profiles", "List, show and check meter profiles."),
         "decode": Line("metercast.cli.decode:decode", "Make DLMS frames, APDUs and captures readable."),

@@ -15,8 +15,10 @@ from metercast.cli.probe_credentials import read_credentials
 
 if TYPE_CHECKING:
     from metercast.probe.settings import ProbeSettings
+    from metercast.trace.session import SessionTrace
 
 DEFAULT_PORT = 4059
+TRACE_LIMIT = 256 << 20
 _OUT = click.Path(dir_okay=False, writable=True, path_type=Path)
 
 
@@ -49,6 +51,13 @@ _OUT = click.Path(dir_okay=False, writable=True, path_type=Path)
 @click.option("--timeout", type=click.FloatRange(0.1, 600), default=10.0, show_default=True, help="Seconds to answer.")
 @click.option("--delay", type=click.FloatRange(0, 600), default=1.0, show_default=True, help="Seconds to the next try.")
 @click.option("--longest", type=click.FloatRange(1, 86400), default=600.0, show_default=True, help="Seconds, in all.")
+@click.option(
+    "--trace",
+    "trace_dir",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write what is said into this directory, as a log and as a pcap, without secrets.",
+)
 @click.option("--device-out", metavar="FILE", type=_OUT, help="Write the drafted device record here.")
 @click.option("--profile-out", metavar="FILE.toml", type=_OUT, help="Write the drafted profile here.")
 @json_option
@@ -64,6 +73,7 @@ def probe(
     timeout: float,
     delay: float,
     longest: float,
+    trace_dir: Path | None,
     device_out: Path | None,
     profile_out: Path | None,
     as_json: bool,
@@ -92,12 +102,13 @@ def probe(
         servers=servers or USUAL_SERVERS,
         physical_devices=physical or USUAL_PHYSICAL,
     )
-    return asyncio.run(_probe(settings, credentials_file, device_out, profile_out, as_json=as_json))
+    return asyncio.run(_probe(settings, credentials_file, trace_dir, device_out, profile_out, as_json=as_json))
 
 
 async def _probe(
     settings: "ProbeSettings",
     credentials_file: Path | None,
+    trace_dir: Path | None,
     device_out: Path | None,
     profile_out: Path | None,
     *,
@@ -108,11 +119,17 @@ async def _probe(
     from metercast.probe.probing import NotReached, Probe
 
     credentials = read_credentials(credentials_file) if credentials_file is not None else None
-    probing = Probe(settings, TcpConnector(), _now, credentials)
+    trace = _trace(trace_dir, settings) if trace_dir is not None else None
+    probing = Probe(settings, TcpConnector(), _now, credentials, trace)
     try:
         report = await probing.run()
     except NotReached as error:
         raise CommandFailed(str(error), exits.NOT_REACHED) from None
+    finally:
+        if trace is not None:
+            trace.end("the probe ended")
+    if trace is not None:
+        report.notes.append(f"traced in {trace_dir}, {trace.name}.log and .pcap")
     draft = report.draft
     if draft is not None and device_out is not None:
         _save(device_out, _indented(draft.device))
@@ -127,6 +144,19 @@ async def _probe(
     opened = [each for each in (report.public, report.management) if each is not None and each.is_open]
     refused = credentials is not None and (report.management is None or not report.management.is_open)
     return exits.OK if opened and not refused else exits.FAILED
+
+
+def _trace(directory: Path, settings: "ProbeSettings") -> "SessionTrace":
+    from metercast.trace.directory import TraceDirectory
+    from metercast.trace.session import SessionTrace
+
+    try:
+        traces = TraceDirectory(directory, TRACE_LIMIT)
+        files = traces.begin(f"{settings.host}_{settings.port}")
+    except OSError as error:
+        raise CommandFailed(f"cannot write into {directory}: {error.strerror}") from None
+    assert files is not None  # nothing else is under way
+    return SessionTrace(traces, files, f"probe of {settings.host}:{settings.port}")
 
 
 def _now() -> datetime:

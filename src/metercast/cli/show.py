@@ -103,6 +103,9 @@ async def _one(api: Api, task_id: str, device_id: str, *, as_json: bool) -> None
     ):
         if detail[field] is not None:
             write(f"{name:<11} {shown(detail[field])}")
+    if detail["progress"] is not None:
+        told = detail["progress"]
+        write(f"{'progress':<11} {told['percent']}%: {told['blocks']} of {told['of']} blocks")
     for attempt in detail["attemptsMade"]:
         write(f"{'attempt ' + str(attempt['attempt']):<11} {_attempt_text(attempt)}")
     if detail["result"] is not None:

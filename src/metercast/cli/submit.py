@@ -39,6 +39,13 @@ MAX_OCTETS = 1 << 30
 @click.option("--max-attempts", type=click.IntRange(1, 100), help="Attempts on each device.")
 @click.option("--allow-unknown", is_flag=True, default=None, help="Devices that are not registered fail alone.")
 @click.option("--idempotency-key", help="The same key and task again: no second task.")
+@click.option(
+    "--trace",
+    "trace_minutes",
+    type=click.IntRange(1, 10080),
+    metavar="MINUTES",
+    help="Trace its first sessions for so long, into the server's METERCAST_TRACE_DIR.",
+)
 @click.option("--watch", is_flag=True, help="Follow it to its end; the exit code is that of watch.")
 @json_option
 @with_server
@@ -50,6 +57,7 @@ def submit(
     params: str | None,
     max_attempts: int | None,
     idempotency_key: str | None,
+    trace_minutes: int | None,
     watch: bool,
     server: Server,
     as_json: bool,
@@ -73,16 +81,25 @@ def submit(
     for name, option in (("commandType", "--type"), ("devices", "DEVICE or --devices-from")):
         if name not in document:
             raise click.UsageError(f"the task names no {name}: give {option}, or a --file that does")
-    asked = _submit(server, document, devices_from, idempotency_key, follows=watch, as_json=as_json)
+    asked = _submit(server, document, devices_from, idempotency_key, trace_minutes, follows=watch, as_json=as_json)
     return asyncio.run(asked)
 
 
 async def _submit(
-    server: Server, document: Json, devices_from: str | None, key: str | None, *, follows: bool, as_json: bool
+    server: Server,
+    document: Json,
+    devices_from: str | None,
+    key: str | None,
+    trace_minutes: int | None,
+    *,
+    follows: bool,
+    as_json: bool,
 ) -> int:
     # With a key of our own, asking again after an answer that got lost makes no second task.
     key = key or f"cli-{secrets.token_hex(12)}"
     async with server.api() as api:
+        if trace_minutes is not None:  # first, so that no session goes by before it is in force
+            await api.start_trace({"idempotencyKey": key, "minutes": trace_minutes})
         try:
             if devices_from is None:
                 task = await api.submit(document, key)

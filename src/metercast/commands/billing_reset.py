@@ -25,7 +25,7 @@ SCRIPT_TABLE, DATA = 9, 1
 VALUE = 2
 EXECUTE = 1
 _BITS: Final = {Tag.UNSIGNED: 8, Tag.LONG_UNSIGNED: 16, Tag.DOUBLE_LONG_UNSIGNED: 32}
-_GLOBAL_RESET: Final = LogicalName.parse("0.0.10.0.0.255")
+_GLOBAL_RESET: Final = bytes((10, 0, 0))  # groups C, D and E, on whichever channel
 
 
 class BillingReset(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
@@ -54,7 +54,7 @@ def check(parameters: BillingReset, now: datetime) -> None:
     check_obis(parameters.counter_obis, "counterObis")
     check_obis(parameters.obis)
     name = None if parameters.obis is None else LogicalName.parse(parameters.obis)
-    require(name != _GLOBAL_RESET, "obis", parameters.obis, "the global reset is not executed")
+    require(name is None or name[2:5] != _GLOBAL_RESET, "obis", parameters.obis, "the global reset is not executed")
 
 
 async def perform(session: MeterSession, parameters: BillingReset) -> Outcome:

@@ -12,6 +12,7 @@ import msgspec
 from metercast.commands.clock_object import ClockObject, deviation_sign
 from metercast.commands.contract import MeterSession, StepFailed
 from metercast.commands.parameters import ROOT
+from metercast.commands.steps import read_indexed
 from metercast.dlms.data import Data
 from metercast.dlms.data_types import NUMBERS
 from metercast.dlms.datetimes import ANY, ANY_YEAR, LAST_DAY, SECOND_LAST_DAY, CosemDate, CosemDateTime, CosemTime
@@ -89,11 +90,11 @@ async def write_zone(session: MeterSession, clock: ClockObject, zone: ClockZone)
     Daylight saving that is to be off is switched off first; what is to be on is switched on when all else stands.
     """
     wanted = _wanted(zone, session)
-    before = {index: await session.get(clock.attribute(index)) for index in wanted}
+    before = await read_indexed(session, clock.attribute, wanted)
     changed = [index for index in wanted if not _same(before[index], wanted[index])]
     for index in _order(changed, wanted):
         await session.set(clock.attribute(index), wanted[index])
-    after = {index: await session.get(clock.attribute(index)) for index in changed}
+    after = await read_indexed(session, clock.attribute, changed)
     found = before | after
     shown = _shown(found, session)
     for index in changed:

@@ -6,9 +6,11 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
+from metercast.commands.secret_changes import SecretChanges
 from metercast.dlms.cosem import CosemAttribute, CosemMethod, Selection
 from metercast.dlms.data import Data
 from metercast.domain.command import CommandTraits, joined
+from metercast.domain.firmware import FirmwareImage, Transferred
 from metercast.domain.meter import Meter
 from metercast.domain.outcome import Outcome
 from metercast.domain.words import ErrorWord
@@ -59,6 +61,28 @@ class MeterSession(Protocol):
     @property
     def progress(self) -> Any:
         """What an earlier session of this command left in its checkpoint, or None."""
+        ...
+
+    @property
+    def should_yield(self) -> bool:
+        """A long command asks this between its steps, and then returns a checkpoint: something else waits."""
+        ...
+
+    async def image(self, reference: str) -> FirmwareImage:
+        """The image that the parameters name. Raises StepFailed(ImageMissing)."""
+        ...
+
+    async def transferred(self) -> Transferred | None:
+        """What was noted last of this meter, by whatever command."""
+        ...
+
+    async def note_transferred(self, transferred: Transferred) -> None:
+        """Durable when it returns. A count of blocks is noted as well as it goes."""
+        ...
+
+    @property
+    def keys(self) -> SecretChanges:
+        """Replacing the secrets of this association; each proof opens a fresh one."""
         ...
 
     @property

@@ -12,6 +12,7 @@ from metercast.commands.contract import CommandType, MeterSession, StepFailed
 from metercast.commands.parameters import ROOT, Obis, logical_name
 from metercast.commands.typed_data import from_json, to_json
 from metercast.dlms.cosem import CosemAttribute, CosemMethod, Selection
+from metercast.dlms.data import Data
 from metercast.dlms.logical_name import LogicalName
 from metercast.domain.command import CommandTraits
 from metercast.domain.outcome import Outcome
@@ -19,9 +20,9 @@ from metercast.domain.problem import InvalidField
 from metercast.domain.retry import Resend
 from metercast.domain.words import ErrorWord
 
-ASSOCIATION, SECURITY_SETUP, SCRIPT_TABLE = 15, 64, 9
+ASSOCIATION, SECURITY_SETUP = 15, 64
 _SECRET: Final = 7  # of an association
-_GLOBAL_RESET: Final = LogicalName.parse("0.0.10.0.0.255")
+_GLOBAL_RESET: Final = bytes((10, 0, 0))  # groups C, D and E, on whichever channel
 
 ClassId = Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)]
 AttributeIndex = Annotated[int, msgspec.Meta(ge=-128, le=127)]
@@ -65,17 +66,27 @@ def check_set(parameters: GenericSet, now: datetime) -> None:
     _check_attribute(parameters)
     if parameters.class_ == SECURITY_SETUP:
         raise InvalidField(f"{ROOT}.class", parameters.class_, "the security setup is not changed by SET")
-    from_json(parameters.value, f"{ROOT}.value")
+    _check_value(from_json(parameters.value, f"{ROOT}.value"), f"{ROOT}.value")
 
 
 def check_action(parameters: GenericAction, now: datetime) -> None:
     name = logical_name(parameters.obis, f"{ROOT}.obis")
     if parameters.class_ in (ASSOCIATION, SECURITY_SETUP):
         raise InvalidField(f"{ROOT}.class", parameters.class_, "keys, secrets and users are not changed by ACTION")
-    if parameters.class_ == SCRIPT_TABLE and name == _GLOBAL_RESET:
+    if name[2:5] == _GLOBAL_RESET:
         raise InvalidField(f"{ROOT}.obis", parameters.obis, "the global reset is not executed")
     if parameters.parameter is not None:
-        from_json(parameters.parameter, f"{ROOT}.parameter")
+        _check_value(from_json(parameters.parameter, f"{ROOT}.parameter"), f"{ROOT}.parameter")
+
+
+def _check_value(value: Data, path: str) -> None:
+    """The global reset is not put into a schedule or a script either."""
+    inside = value.value
+    if isinstance(inside, list):
+        for element in inside:
+            _check_value(element, path)
+    elif isinstance(inside, bytes) and len(inside) == 6 and inside[0] == 0 and inside[2:5] == _GLOBAL_RESET:
+        raise InvalidField.secret(path, "names the global reset, which is not executed")
 
 
 def _check_attribute(parameters: GenericGet | GenericSet) -> None:
@@ -128,14 +139,14 @@ GET = CommandType(
     summary="Reads any attribute, with selective access where wanted, as typed JSON.",
 )
 SET = CommandType(
-    traits=CommandTraits(name="SET", resend=Resend.SAFE, expires_after=timedelta(hours=6)),
+    traits=CommandTraits(name="SET", resend=Resend.SAFE, expires_after=timedelta(hours=6), is_privileged=True),
     parameters=GenericSet,
     perform=perform_set,
     check=check_set,
     summary="Writes any attribute with a typed value, and reads it back; secrets and keys are refused.",
 )
 ACTION = CommandType(
-    traits=CommandTraits(name="ACTION", resend=Resend.NEVER, expires_after=timedelta(hours=6)),
+    traits=CommandTraits(name="ACTION", resend=Resend.NEVER, expires_after=timedelta(hours=6), is_privileged=True),
     parameters=GenericAction,
     perform=perform_action,
     check=check_action,

@@ -24,7 +24,7 @@ _WIDTHS: Final = {
     Tag.DOUBLE_LONG_UNSIGNED: (32, False),
     Tag.LONG64_UNSIGNED: (64, False),
 }
-_DELTAS: Final = frozenset(
+DELTAS: Final = frozenset(
     {
         *(Tag.DELTA_INTEGER, Tag.DELTA_LONG, Tag.DELTA_DOUBLE_LONG),
         *(Tag.DELTA_UNSIGNED, Tag.DELTA_LONG_UNSIGNED, Tag.DELTA_DOUBLE_LONG_UNSIGNED),
@@ -92,7 +92,7 @@ def unpacked_rows(buffer: Data, columns: int) -> Iterator[list[Data]]:
         cells = row.elements(columns)
         if above is not None:
             cells = [_unpacked(cell, before) for cell, before in zip(cells, above, strict=True)]
-        elif any(cell.tag in _DELTAS for cell in cells):
+        elif any(cell.tag in DELTAS for cell in cells):
             raise DecodeError("a delta in the first row of a profile")
         above = cells
         yield cells
@@ -101,7 +101,7 @@ def unpacked_rows(buffer: Data, columns: int) -> Iterator[list[Data]]:
 def _unpacked(cell: Data, before: Data) -> Data:
     if cell.tag is Tag.NULL_DATA:
         return before
-    if cell.tag not in _DELTAS:
+    if cell.tag not in DELTAS:
         return cell
     if before.tag not in _WIDTHS:
         raise DecodeError(f"a {cell.tag.label} below a {before.tag.label}")

@@ -6,7 +6,7 @@ import msgspec
 
 from metercast.commands.date_text import parse_date_time
 from metercast.commands.parameters import ROOT, Obis, logical_name
-from metercast.dlms.data import NULL, Data
+from metercast.dlms.data import NULL, Data, Tag
 from metercast.dlms.errors import EncodeError
 from metercast.dlms.logical_name import LogicalName
 from metercast.domain.problem import InvalidField
@@ -51,11 +51,11 @@ class Restriction(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fi
     from_: str | UInt32 = msgspec.field(name="from")
     to: str | UInt32
 
-    def to_data(self) -> Data:
+    def to_data(self, date_time: Tag = Tag.OCTET_STRING) -> Data:
         """EncodeError where a date is none, or one is a date and the other a number."""
         first, last = self.from_, self.to
         if isinstance(first, str) and isinstance(last, str):
-            dates = [Data.octets(parse_date_time(each).encode()) for each in (first, last)]
+            dates = [Data(date_time, parse_date_time(each).encode()) for each in (first, last)]
             return Data.structure([Data.enum(_BY_DATE), Data.structure(dates)])
         if isinstance(first, int) and isinstance(last, int):
             entries = [Data.double_long_unsigned(each) for each in (first, last)]
@@ -73,12 +73,12 @@ class PushObject(Column, frozen=True, rename="camel", forbid_unknown_fields=True
     def needs_version(self) -> int:
         return 2 if self.columns else 1 if self.restriction is not None else 0
 
-    def to_data(self, version: int) -> Data:
+    def to_data(self, version: int, date_time: Tag = Tag.OCTET_STRING) -> Data:
         """The catalogue's element of that version of the class."""
         parts = self.parts()
         if version >= 1:
             nothing = Data.structure([Data.enum(_NONE), NULL])
-            parts.append(nothing if self.restriction is None else self.restriction.to_data())
+            parts.append(nothing if self.restriction is None else self.restriction.to_data(date_time))
         if version >= 2:
             parts.append(Data.array([Data.structure(column.parts()) for column in self.columns]))
         return Data.structure(parts)
@@ -111,9 +111,9 @@ class Window(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=
     start: str
     end: str
 
-    def to_data(self) -> Data:
+    def to_data(self, date_time: Tag = Tag.OCTET_STRING) -> Data:
         """EncodeError where one is no date and time."""
-        return Data.structure([Data.octets(parse_date_time(each).encode()) for each in (self.start, self.end)])
+        return Data.structure([Data(date_time, parse_date_time(each).encode()) for each in (self.start, self.end)])
 
 
 class RepetitionDelay(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
@@ -135,9 +135,9 @@ class Confirmation(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_f
     start: str
     interval_seconds: UInt32
 
-    def to_data(self) -> Data:
+    def to_data(self, date_time: Tag = Tag.OCTET_STRING) -> Data:
         """EncodeError where the start is no date and time."""
-        start = Data.octets(parse_date_time(self.start).encode())
+        start = Data(date_time, parse_date_time(self.start).encode())
         return Data.structure([start, Data.double_long_unsigned(self.interval_seconds)])
 
 

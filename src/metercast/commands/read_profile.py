@@ -20,6 +20,7 @@ from metercast.commands.profile_object import (
     BUFFER,
     CAPTURE_OBJECTS,
     CAPTURE_PERIOD,
+    DELTAS,
     CaptureObject,
     ProfileObject,
     by_entry,
@@ -280,11 +281,16 @@ class _Reader:
         for number, cells in enumerate(unpacked_rows(buffer, len(self._columns))):
             if self._clock is not None:
                 told = packed[number].elements()[self._clock]
-                if told.tag is not Tag.NULL_DATA:
-                    instant = self._instant(told)
-                elif instant is not None:
-                    instant += self._period
+                instant = self._next_instant(told, instant)
             yield Row(instant, [self._shown(index, cell, instant) for index, cell in enumerate(cells)])
+
+    def _next_instant(self, told: Data, before: datetime | None) -> datetime | None:
+        """Null-data is one period after the row above, a delta so many seconds after it."""
+        if told.tag is not Tag.NULL_DATA and told.tag not in DELTAS:
+            return self._instant(told)
+        if before is None:
+            return None
+        return before + (self._period if told.tag is Tag.NULL_DATA else timedelta(seconds=told.value))
 
     def _instant(self, cell: Data) -> datetime | None:
         if cell.tag in NUMBERS:

@@ -42,6 +42,8 @@ def facts(command: CommandType) -> str:
     parts = [f"Resend: {resend}.", f"Conflict group: {group}.", f"Expires {expires} after it is due."]
     if command.members is not None:
         parts = ["Resend, conflict group, expiry and limits: the strictest of its members."]
+    if traits.is_privileged:
+        parts.append("Needs the role engineer.")
     if traits.needs_identity:
         parts.append("Needs an identity in the meter's record.")
     if traits.max_devices is not None:

@@ -3,6 +3,7 @@
 from metercast.commands.billing_reset import BILLING_RESET
 from metercast.commands.bundle import bundle_of
 from metercast.commands.contract import CommandType
+from metercast.commands.firmware_update import FIRMWARE_UPDATE
 from metercast.commands.generic import ACTION, GET, SET
 from metercast.commands.get_tou import GET_TOU
 from metercast.commands.parameters import parse_parameters
@@ -12,6 +13,7 @@ from metercast.commands.read_profile import READ_EVENTS, READ_PROFILE
 from metercast.commands.read_registers import READ_INSTANTANEOUS, READ_REGISTERS
 from metercast.commands.read_security import READ_SECURITY
 from metercast.commands.relay import DISCONNECT, RECONNECT
+from metercast.commands.replace_keys import REPLACE_KEYS
 from metercast.commands.set_limiter import SET_LIMITER
 from metercast.commands.set_push_setup import SET_PUSH_SETUP
 from metercast.commands.set_special_days import SET_SPECIAL_DAYS
@@ -44,8 +46,9 @@ _TARIFFS = (SET_TOU, GET_TOU, VERIFY_TOU, SET_SPECIAL_DAYS, BILLING_RESET)
 _CLOCK = (READ_CLOCK, SYNC_CLOCK, SET_TIME)
 _VALUES = (READ_REGISTERS, READ_INSTANTANEOUS, READ_PROFILE, READ_EVENTS)
 _SUPPLY = (DISCONNECT, RECONNECT, SET_LIMITER)
-_METER = (READ_ASSOCIATION, READ_SECURITY, SET_PUSH_SETUP, GET, SET, ACTION)
+_FIRMWARE = (FIRMWARE_UPDATE,)
+_METER = (READ_ASSOCIATION, READ_SECURITY, REPLACE_KEYS, SET_PUSH_SETUP, GET, SET, ACTION)
 
-for _command in (*_TARIFFS, *_CLOCK, *_VALUES, *_SUPPLY, *_METER):
+for _command in (*_TARIFFS, *_CLOCK, *_VALUES, *_SUPPLY, *_METER, *_FIRMWARE):
     register(_command)
 register(bundle_of(COMMANDS))

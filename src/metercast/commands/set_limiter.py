@@ -13,7 +13,7 @@ import msgspec
 from metercast.commands.contract import CommandType, MeterSession, StepFailed
 from metercast.commands.parameters import ProfileObis, check_obis, chosen, require
 from metercast.commands.plain import plain
-from metercast.commands.steps import read
+from metercast.commands.steps import read, read_indexed
 from metercast.dlms.cosem import CosemAttribute
 from metercast.dlms.data import Data, encode_data
 from metercast.dlms.data_types import NUMBERS
@@ -75,13 +75,13 @@ async def perform(session: MeterSession, parameters: SetLimiter) -> Outcome:
     limiter = LimiterObject(chosen(parameters.obis, profile.objects.limiter))
     wanted = _fixed(parameters, ZoneInfo(session.meter.record.time_zone), profile.dates)
     wanted |= await _thresholds(session, limiter, parameters)
-    before = {index: await session.get(limiter.attribute(index)) for index in wanted}
+    before = await read_indexed(session, limiter.attribute, wanted)
     changed = [index for index in _ORDER if index in wanted and not _same(before[index], wanted[index])]
     if not changed:
         return Outcome.already_so(_shown(before))
     for index in changed:
         await session.set(limiter.attribute(index), wanted[index])
-    after = {index: await session.get(limiter.attribute(index)) for index in wanted}
+    after = await read_indexed(session, limiter.attribute, wanted)
     wrong = [index for index in _ORDER if index in wanted and not _same(after[index], wanted[index])]
     if wrong:
         detail = f"read-back of {limiter.attribute(wrong[0])}: {plain(after[wrong[0]])}"

@@ -5,12 +5,13 @@ written. The class's version decides the form of a push object; it is read from 
 """
 
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Annotated, Any, Final
 
 import msgspec
 
 from metercast.commands.contract import CommandType, MeterSession, StepFailed
-from metercast.commands.parameters import ROOT, Obis, logical_name, require
+from metercast.commands.parameters import ROOT, Obis, ProfileObis, check_obis, chosen, logical_name, require
 from metercast.commands.plain import plain
 from metercast.commands.push_parameters import (
     OPERATION_METHODS,
@@ -27,9 +28,9 @@ from metercast.commands.push_parameters import (
 )
 from metercast.commands.read_association import CLASS_ID as ASSOCIATION
 from metercast.commands.read_association import OBJECT_LIST
-from metercast.commands.steps import read
+from metercast.commands.steps import read, read_indexed
 from metercast.dlms.cosem import CosemAttribute, CosemMethod
-from metercast.dlms.data import Data
+from metercast.dlms.data import Data, Tag
 from metercast.dlms.datetimes import CosemDateTime
 from metercast.dlms.errors import EncodeError
 from metercast.dlms.logical_name import LogicalName
@@ -40,7 +41,6 @@ from metercast.domain.retry import Resend
 from metercast.domain.words import ErrorWord
 
 CLASS_ID: Final = 40
-DEFAULT_OBIS: Final = "0.0.25.9.0.255"
 OBJECTS, DESTINATION, WINDOWS, RANDOMISATION, RETRIES, REPETITION_DELAY = 2, 3, 4, 5, 6, 7
 PORT, CLIENT, OPERATION_METHOD, CONFIRMATION = 8, 9, 11, 12
 PUSH = 1
@@ -49,7 +49,6 @@ _ORDER: Final = (
     *(OBJECTS, DESTINATION),
 )
 _FROM_VERSION: Final = {PORT: 1, CLIENT: 1, OPERATION_METHOD: 2, CONFIRMATION: 2}
-_CURRENT_ASSOCIATION: Final = LogicalName.parse("0.0.40.0.0.255")
 
 
 class SetPushSetup(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
@@ -68,14 +67,14 @@ class SetPushSetup(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_f
     confirmation: Confirmation | None = None
     push: bool = False
     version: Annotated[int, msgspec.Meta(ge=0, le=2)] | None = None
-    obis: Obis = DEFAULT_OBIS
+    obis: ProfileObis = None
 
 
 _NOT_TO_SET: Final = ("push", "version", "obis")
 
 
 def check(parameters: SetPushSetup, now: datetime) -> None:
-    logical_name(parameters.obis, f"{ROOT}.obis")
+    check_obis(parameters.obis)
     given = [getattr(parameters, name) for name in parameters.__struct_fields__ if name not in _NOT_TO_SET]
     require(parameters.push or any(value is not None for value in given), "objects", None, "nothing to set")
     if parameters.port_reference is not None:
@@ -98,18 +97,18 @@ def check(parameters: SetPushSetup, now: datetime) -> None:
 
 
 async def perform(session: MeterSession, parameters: SetPushSetup) -> Outcome:
-    name = LogicalName.parse(parameters.obis)
+    name = chosen(parameters.obis, session.profile.objects.push_setup)
     version = parameters.version if parameters.version is not None else await _version(session, name)
     unfit = _unfit(parameters, version)
     if unfit is not None:
         detail = f"the push setup {name} is of version {version}, which has no {unfit}"
         raise StepFailed(ErrorWord.SERVICE_NOT_SUPPORTED, detail)
-    wanted = _wanted(parameters, version)
-    before = {index: await session.get(CosemAttribute(CLASS_ID, name, index)) for index in wanted}
+    wanted = _wanted(parameters, version, session.profile.dates.date_time)
+    before = await read_indexed(session, partial(CosemAttribute, CLASS_ID, name), wanted)
     changed = [index for index in _ORDER if index in wanted and not _same(before[index], wanted[index])]
     for index in changed:
         await session.set(CosemAttribute(CLASS_ID, name, index), wanted[index])
-    after = before | {index: await session.get(CosemAttribute(CLASS_ID, name, index)) for index in changed}
+    after = before | await read_indexed(session, partial(CosemAttribute, CLASS_ID, name), changed)
     result = {"version": version, **_shown(after)}
     for index in changed:
         if not _same(after[index], wanted[index]):
@@ -123,7 +122,7 @@ async def perform(session: MeterSession, parameters: SetPushSetup) -> Outcome:
 
 async def _version(session: MeterSession, name: LogicalName) -> int:
     """The class's version at this meter; StepFailed where its object list has no such push setup, or a later one."""
-    attribute = CosemAttribute(ASSOCIATION, _CURRENT_ASSOCIATION, OBJECT_LIST)
+    attribute = CosemAttribute(ASSOCIATION, session.profile.objects.association, OBJECT_LIST)
 
     def version_in(data: Data) -> int | None:
         for element in data.elements():
@@ -162,11 +161,11 @@ def _unfit(parameters: SetPushSetup, version: int) -> str | None:
     return None
 
 
-def _wanted(parameters: SetPushSetup, version: int) -> dict[int, Data]:
+def _wanted(parameters: SetPushSetup, version: int, date_time: Tag) -> dict[int, Data]:
     wanted: dict[int, Data | None] = {
-        OBJECTS: _array(parameters.objects, lambda each: each.to_data(version)),
+        OBJECTS: _array(parameters.objects, lambda each: each.to_data(version, date_time)),
         DESTINATION: _made(parameters.destination, Destination.to_data),
-        WINDOWS: _array(parameters.windows, Window.to_data),
+        WINDOWS: _array(parameters.windows, lambda each: each.to_data(date_time)),
         RANDOMISATION: _made(parameters.randomisation_seconds, Data.long_unsigned),
         RETRIES: _made(parameters.retries, Data.unsigned),
         REPETITION_DELAY: _made(parameters.repetition_delay_seconds, Data.long_unsigned)
@@ -174,7 +173,7 @@ def _wanted(parameters: SetPushSetup, version: int) -> dict[int, Data]:
         PORT: _made(parameters.port_reference, lambda text: Data.octets(LogicalName.parse(text))),
         CLIENT: _made(parameters.client_sap, Data.integer),
         OPERATION_METHOD: _made(parameters.operation_method, lambda name: Data.enum(OPERATION_METHODS.index(name))),
-        CONFIRMATION: _made(parameters.confirmation, Confirmation.to_data),
+        CONFIRMATION: _made(parameters.confirmation, lambda each: each.to_data(date_time)),
     }
     return {index: value for index, value in wanted.items() if value is not None}
 

@@ -1,6 +1,6 @@
 """What the steps of several commands share: decoding an answer, and waiting for a meter to become as wanted."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 
 from metercast.commands.contract import MeterRefused, MeterSession, StepFailed
@@ -25,6 +25,14 @@ async def read_all(session: MeterSession, attributes: Sequence[CosemAttribute]) 
             raise result
         values.append(result)
     return values
+
+
+async def read_indexed(
+    session: MeterSession, attribute_of: Callable[[int], CosemAttribute], indexes: Iterable[int]
+) -> dict[int, Data]:
+    """The values of several attributes of one object, by their indexes; MeterRefused where one is refused."""
+    wanted = list(indexes)
+    return dict(zip(wanted, await read_all(session, [attribute_of(index) for index in wanted]), strict=True))
 
 
 def decoded(data: Data, decode: Callable[[Data], T], what: CosemAttribute) -> T:

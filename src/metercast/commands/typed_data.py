@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from metercast.dlms.data import BitString, Data, Tag, decode_whole, encode_data
+from metercast.dlms.data import MAX_DEPTH, BitString, Data, Tag, decode_whole, encode_data
 from metercast.dlms.data_types import NUMBERS
 from metercast.dlms.errors import DlmsError
 from metercast.domain.problem import InvalidField
@@ -13,7 +13,6 @@ _EMPTY: Final = frozenset({Tag.NULL_DATA, Tag.DONT_CARE})
 _OCTETS: Final = frozenset({Tag.OCTET_STRING, Tag.DATE_TIME, Tag.DATE, Tag.TIME})
 _TEXTS: Final = frozenset({Tag.VISIBLE_STRING, Tag.UTF8_STRING})
 _FLOATS: Final = frozenset({Tag.FLOAT32, Tag.FLOAT64})
-MAX_DEPTH: Final = 16
 
 
 def to_json(data: Data) -> dict[str, Any]:

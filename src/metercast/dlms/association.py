@@ -5,6 +5,8 @@ from enum import IntEnum, auto
 from functools import lru_cache
 from typing import Final
 
+from metercast.dlms.access import ACCESS_RESPONSE
+from metercast.dlms.access_transfer import AccessItem
 from metercast.dlms.acse import (
     AARE,
     RLRE,
@@ -17,6 +19,7 @@ from metercast.dlms.acse import (
     decode_aare,
     decode_rlre,
 )
+from metercast.dlms.block_exchange import BlockExchange
 from metercast.dlms.blocks import SelectedAttribute
 from metercast.dlms.ciphering import Cipher
 from metercast.dlms.conformance import Conformance
@@ -25,10 +28,9 @@ from metercast.dlms.data import Data
 from metercast.dlms.errors import (
     DecodeError,
     DlmsError,
+    DowngradeError,
     IdentityError,
     LocalProtocolError,
-    NotNegotiated,
-    SecurityError,
     UnexpectedAnswer,
 )
 from metercast.dlms.events import (
@@ -40,11 +42,13 @@ from metercast.dlms.events import (
     Released,
     Send,
     ServiceError,
+    Waiting,
 )
-from metercast.dlms.general_protection import GENERAL_DED, GENERAL_GLO
+from metercast.dlms.general_block import GENERAL_BLOCK_TRANSFER
+from metercast.dlms.general_protection import GENERAL_DED, GENERAL_GLO, GENERAL_OVERHEAD
 from metercast.dlms.hls_exchange import HlsExchange
 from metercast.dlms.initiate import InitiateRequest, InitiateResponse, decode_initiate_response
-from metercast.dlms.list_transfers import ActionListTransfer, GetListTransfer, ListTransfer, SetListTransfer
+from metercast.dlms.negotiated import AnyTransfer, Negotiated
 from metercast.dlms.notification import NOTIFICATIONS, decode_notification
 from metercast.dlms.protection import NO_COUNTERS, Counters, Protector
 from metercast.dlms.service_error import (
@@ -55,16 +59,10 @@ from metercast.dlms.service_error import (
     decode_exception_response,
 )
 from metercast.dlms.settings import AssociationSettings, Authentication
-from metercast.dlms.transfers import ActionTransfer, GetTransfer, SetTransfer, Transfer
 
 _INVOKE_FLAGS: Final = 0xC0  # confirmed service, high priority
-_GET = Conformance.GET.value
-_SET = Conformance.SET.value
-_ACTION = Conformance.ACTION.value
-_SELECTIVE_ACCESS = Conformance.SELECTIVE_ACCESS.value
-_MULTIPLE_REFERENCES = Conformance.MULTIPLE_REFERENCES.value
 _GENERAL_PROTECTION = Conformance.GENERAL_PROTECTION.value
-_ANSWERS = frozenset({0xC4, 0xC5, 0xC7})
+_ANSWERS = frozenset({0xC4, 0xC5, 0xC7, ACCESS_RESPONSE})
 _ERRORS = frozenset({EXCEPTION_RESPONSE, CONFIRMED_SERVICE_ERROR})
 _CIPHERED_ANSWERS = frozenset({0xCC, 0xCD, 0xCF, 0x2E, 0xD4, 0xD5, 0xD7, 0x4E, GENERAL_GLO, GENERAL_DED})
 _GENERAL = frozenset({GENERAL_GLO, GENERAL_DED})
@@ -88,6 +86,7 @@ NEXT: Final[dict[tuple[State, str], State]] = {
     (State.ASSOCIATED, "get"): State.REQUESTING,
     (State.ASSOCIATED, "set"): State.REQUESTING,
     (State.ASSOCIATED, "action"): State.REQUESTING,
+    (State.ASSOCIATED, "access"): State.REQUESTING,
     (State.ASSOCIATED, "release"): State.RELEASING,
 }
 """(state, wish) -> state; a wish that is absent raises LocalProtocolError."""
@@ -123,29 +122,20 @@ class ClientAssociation:
             self._hls = HlsExchange(settings, challenge, self._protector)
         self._state = State.IDLE
         self._invoke = 0
-        self._transfer: Transfer | ListTransfer | None = None
+        self._transfer: AnyTransfer | None = None
         self._associated: Associated | None = None
-        self._conformance = 0
-        self._limit: int | None = None
+        self._negotiated = Negotiated()
+        self._server_size = 0
+        self._exchange: BlockExchange | None = None
 
     @property
     def state(self) -> State:
         return self._state
 
     @property
-    def has_selective_access(self) -> bool:
-        """It was negotiated: GET and SET take a selection."""
-        return bool(self._conformance & _SELECTIVE_ACCESS)
-
-    @property
-    def has_lists(self) -> bool:
-        """Multiple references were negotiated: GET, SET and ACTION take a list."""
-        return bool(self._conformance & _MULTIPLE_REFERENCES)
-
-    @property
-    def request_limit(self) -> int | None:
-        """The largest plain request in octets that the server takes in one APDU; None without limit."""
-        return self._limit
+    def negotiated(self) -> Negotiated:
+        """Which services there are, and how long a request may be; nothing before the server accepted."""
+        return self._negotiated
 
     @property
     def last_received_counter(self) -> int | None:
@@ -176,57 +166,42 @@ class ClientAssociation:
     def get(self, attribute: CosemAttribute, selection: Selection | None = None) -> bytes:
         """The get-request. NotNegotiated where GET, or selective access, is not offered, or it does not fit."""
         state = self._follow("get")
-        self._demand(_GET, "GET")
-        if selection is not None:
-            self._demand(_SELECTIVE_ACCESS, "selective access")
-        transfer = GetTransfer(self._next_invoke(), attribute, selection, self._limit, self._settings.response_limit)
-        return self._begin(transfer, state)
+        return self._begin(state, self._negotiated.get(self._next_invoke(), attribute, selection))
 
     def set(self, attribute: CosemAttribute, value: Data, selection: Selection | None = None) -> bytes:
         """The set-request, in blocks where it is too long and the server takes blocks; else NotNegotiated."""
         state = self._follow("set")
-        self._demand(_SET, "SET")
-        if selection is not None:
-            self._demand(_SELECTIVE_ACCESS, "selective access")
-        transfer = SetTransfer(self._next_invoke(), attribute, value, selection, self._limit, self._conformance)
-        return self._begin(transfer, state)
+        return self._begin(state, self._negotiated.set(self._next_invoke(), attribute, value, selection))
 
     def action(self, method: CosemMethod, parameter: Data | None = None) -> bytes:
         """The action-request, in blocks where it is too long and the server takes blocks; else NotNegotiated."""
         state = self._follow("action")
-        self._demand(_ACTION, "ACTION")
-        transfer = ActionTransfer(
-            self._next_invoke(), method, parameter, self._limit, self._conformance, self._settings.response_limit
-        )
-        return self._begin(transfer, state)
+        return self._begin(state, self._negotiated.action(self._next_invoke(), method, parameter))
 
     def get_list(self, items: Sequence[SelectedAttribute]) -> bytes:
         """The get-request with list. NotNegotiated where lists, or a selection in it, are not, or it does not fit."""
         state = self._follow("get")
-        self._demand(_GET, "GET")
-        self._demand(_MULTIPLE_REFERENCES, "lists")
-        if any(selection is not None for _, selection in items):
-            self._demand(_SELECTIVE_ACCESS, "selective access")
-        return self._begin(
-            GetListTransfer(self._next_invoke(), items, self._limit, self._settings.response_limit), state
-        )
+        return self._begin(state, self._negotiated.get_list(self._next_invoke(), items))
 
     def set_list(self, items: Sequence[tuple[CosemAttribute, Data]]) -> bytes:
         """The set-request with list, in blocks where it is too long and the server takes blocks; else NotNegotiated."""
         state = self._follow("set")
-        self._demand(_SET, "SET")
-        self._demand(_MULTIPLE_REFERENCES, "lists")
-        return self._begin(SetListTransfer(self._next_invoke(), items, self._limit, self._conformance), state)
+        return self._begin(state, self._negotiated.set_list(self._next_invoke(), items))
 
     def action_list(self, items: Sequence[tuple[CosemMethod, Data | None]]) -> bytes:
         """The action-request with list, in blocks like `set_list`; else NotNegotiated."""
         state = self._follow("action")
-        self._demand(_ACTION, "ACTION")
-        self._demand(_MULTIPLE_REFERENCES, "lists")
-        transfer = ActionListTransfer(
-            self._next_invoke(), items, self._limit, self._conformance, self._settings.response_limit
-        )
-        return self._begin(transfer, state)
+        return self._begin(state, self._negotiated.action_list(self._next_invoke(), items))
+
+    def access(self, items: Sequence[AccessItem], *, break_on_error: bool = False) -> bytes:
+        """The access-request; with `break_on_error` nothing behind the first item that fails is carried out.
+
+        NotNegotiated where the service, or a selection in it, is not, or it does not fit. Where the association is
+        protected it always is in the general ciphered form, for it has no other.
+        """
+        state = self._follow("access")
+        self._next_invoke()
+        return self._begin(state, self._negotiated.access(self._invoke, items, break_on_error=break_on_error))
 
     def release(self) -> bytes:
         """The RLRQ; in a ciphered context it carries the protected InitiateRequest that meters ask for."""
@@ -262,21 +237,51 @@ class ClientAssociation:
     def _receive_answer(self, apdu: bytes) -> Event:
         transfer = self._transfer
         assert transfer is not None
+        if apdu[0] == GENERAL_BLOCK_TRANSFER:
+            return self._receive_block(apdu)
         if apdu[0] not in _SERVICE_ANSWERS:
             return self._unasked(apdu)
         plain = self._protector.unprotect(apdu)
         if plain[0] not in _ANSWERS:
             return self._refused(plain, State.ASSOCIATED) if plain[0] in _ERRORS else self._unasked(plain)
-        if len(plain) > 2 and (plain[2] ^ transfer.invoke) & 0x0F:
-            return Ignored(f"an answer to invoke-id {plain[2] & 0x0F}, not to {transfer.invoke & 0x0F}")
+        at, mask = (4, 0xFF) if plain[0] == ACCESS_RESPONSE else (2, 0x0F)
+        if len(plain) > at and (plain[at] ^ transfer.invoke) & mask:
+            return Ignored(f"an answer to invoke-id {plain[at] & mask}, not to {transfer.invoke & 0x0F}")
         if plain[0] != transfer.answer:
             raise UnexpectedAnswer(f"an APDU 0x{plain[0]:02X} where 0x{transfer.answer:02X} is due")
         outcome = transfer.receive(plain)
         if isinstance(outcome, bytes):
-            return Send(self._protector.protect(outcome))
+            return Send(self._send(outcome))
         self._transfer = None
         self._state = State.ASSOCIATED
         return outcome
+
+    def _receive_block(self, block: bytes) -> Event:
+        """A general block: more of them to send, to wait for, or the APDU that they carried."""
+        if not self._negotiated.has_general_blocks:
+            raise UnexpectedAnswer("a general-block-transfer, which was not negotiated")
+        exchange = self._exchange = self._exchange or self._new_exchange()
+        outgoing, apdu = exchange.receive(block)
+        if apdu is None:
+            return Send(outgoing[0], tuple(outgoing[1:])) if outgoing else Waiting()
+        if apdu[0] == GENERAL_BLOCK_TRANSFER:
+            raise UnexpectedAnswer("a general-block-transfer inside another")
+        return self._receive_notification(apdu) if apdu[0] in _NOTIFICATION_TAGS else self._receive_answer(apdu)
+
+    @property
+    def awaits_blocks(self) -> bool:
+        """General blocks are under way, of the request or of its answer: after a silence `again` asks for them."""
+        exchange = self._exchange
+        return exchange is not None and self._state is State.REQUESTING and exchange.is_under_way
+
+    def again(self) -> list[bytes]:
+        """After a silence, while general blocks are under way: what asks for those that were lost; else nothing.
+
+        Nothing is executed twice by it.
+        """
+        if self._state is not State.REQUESTING or self._exchange is None:
+            return []
+        return self._exchange.again()
 
     def _receive_notification(self, apdu: bytes) -> Event:
         """One that shows what it is: plain, or in its service-specific ciphered form."""
@@ -298,17 +303,17 @@ class ClientAssociation:
         settings = self._settings
         if aare.application_context != settings.application_context:
             wrong = (
-                SecurityError if settings.application_context is ApplicationContext.LN_CIPHERED else UnexpectedAnswer
+                DowngradeError if settings.application_context is ApplicationContext.LN_CIPHERED else UnexpectedAnswer
             )
             raise wrong(f"accepted with application context {aare.application_context}")
         title = self._identify(aare.responding_ap_title)
         response = self._read_initiate_response(aare.user_information)
-        self._conformance = int(response.conformance) & settings.proposed_conformance
-        self._protector.general = settings.general_protection and bool(self._conformance & _GENERAL_PROTECTION)
+        conformance = int(response.conformance) & settings.proposed_conformance
+        self._protector.general = settings.general_protection and bool(conformance & _GENERAL_PROTECTION)
         if self._dedicated is not None:
             self._protector.dedicate(self._dedicated)
-        self._set_limit(response.server_max_receive_pdu_size)
-        self._associated = Associated(self._conformance, response.server_max_receive_pdu_size, title)
+        self._negotiated = self._agree(conformance, response.server_max_receive_pdu_size)
+        self._associated = Associated(conformance, response.server_max_receive_pdu_size, title)
         if self._hls is not None:
             reply = self._hls.reply(aare, self._next_invoke())
             self._state = State.AUTHENTICATING
@@ -379,15 +384,23 @@ class ClientAssociation:
             raise LocalProtocolError(f"{wish} is not possible while {self._state.name.lower()}")
         return state
 
-    def _demand(self, bit: int, service: str) -> None:
-        if not self._conformance & bit:
-            raise NotNegotiated(f"the server does not offer {service}")
-
-    def _begin(self, transfer: Transfer | ListTransfer, state: State) -> bytes:
-        apdu = self._protector.protect(transfer.first)
+    def _begin(self, state: State, transfer: AnyTransfer) -> bytes:
+        apdu = self._send(transfer.first)
         self._transfer = transfer
         self._state = state
         return apdu
+
+    def _send(self, plain: bytes) -> bytes:
+        """Protected and, where it is too long for the server's PDU, the first of its general blocks."""
+        apdu = self._protector.protect(plain)
+        self._exchange = None
+        if self._negotiated.has_general_blocks and 0 < self._server_size < len(apdu):
+            self._exchange = self._new_exchange()
+            (apdu,) = self._exchange.send(apdu, self._server_size)
+        return apdu
+
+    def _new_exchange(self) -> BlockExchange:
+        return BlockExchange(self._settings.block_window, self._settings.response_limit)
 
     def _refused(self, plain: bytes, state: State) -> Event:
         """The service failed as a whole."""
@@ -413,12 +426,16 @@ class ClientAssociation:
         self._invoke = self._invoke % 15 + 1
         return _INVOKE_FLAGS | self._invoke
 
-    def _set_limit(self, server_max_receive_pdu_size: int) -> None:
-        """The largest plain APDU to send: the server's limit counts what ciphering adds."""
-        if server_max_receive_pdu_size == 0:
-            self._limit = None
-        else:
-            self._limit = server_max_receive_pdu_size - self._protector.overhead(server_max_receive_pdu_size)
+    def _agree(self, conformance: int, size: int) -> Negotiated:
+        """The server's limit, 0 for none, counts what ciphering adds."""
+        self._server_size = size
+        limit = access_limit = None
+        protector = self._protector
+        if size:
+            limit = access_limit = size - protector.overhead(size)
+            if protector.control and not protector.general:
+                access_limit -= GENERAL_OVERHEAD
+        return Negotiated(conformance, limit, access_limit, self._settings.response_limit)
 
     def _initiate_request(self) -> bytes:
         settings = self._settings

@@ -7,7 +7,7 @@ import msgspec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from metercast.dlms.axdr import encode_length, take_octets
-from metercast.dlms.errors import DecodeError, EncodeError, SecurityError
+from metercast.dlms.errors import DecodeError, DowngradeError, EncodeError, SecurityError
 
 SUITES: Final = (0, 1, 2)
 AUTHENTICATED: Final = 0x10
@@ -71,9 +71,16 @@ class Cipher:
     __slots__ = ("_authenticated", "_authenticated_aad", "_both", "_both_aad", "_encrypted", "_gcm", "_marks")
 
     def __init__(
-        self, encryption_key: bytes, authentication_key: bytes, suite: int = 0, *, broadcast: bool = False
+        self,
+        encryption_key: bytes,
+        authentication_key: bytes,
+        suite: int = 0,
+        *,
+        broadcast: bool = False,
+        heading: bytes = b"",
     ) -> None:
-        """`broadcast`: the encryption key is that of the broadcast key set. EncodeError where a size is wrong."""
+        """`broadcast`: the encryption key is that of the broadcast key set. `heading` is authenticated with every
+        APDU, as general-ciphering does. EncodeError where a size is wrong."""
         if suite not in SUITES:
             raise EncodeError(f"security suite {suite} is not known")
         size = KEY_SIZES[suite]
@@ -82,8 +89,8 @@ class Cipher:
         self._gcm = AESGCM(encryption_key)
         self._marks = suite | (BROADCAST if broadcast else 0)
         self._both, self._authenticated, self._encrypted = _CONTROLS[self._marks]
-        self._both_aad = self._both + authentication_key
-        self._authenticated_aad = self._authenticated + authentication_key
+        self._both_aad = self._both + authentication_key + heading
+        self._authenticated_aad = self._authenticated + authentication_key + heading
 
     def __repr__(self) -> str:
         return "Cipher()"
@@ -117,7 +124,8 @@ class Cipher:
     def unprotect(self, body: bytes, system_title: bytes) -> Unprotected:
         """Checks and deciphers what `protect` made; `system_title` is the sender's.
 
-        SecurityError: another suite, key set or compression, no protection at all, a tag that is missing or wrong.
+        DowngradeError: another suite, key set or compression, no protection at all. SecurityError: a tag that is
+        missing or wrong.
         GCM is a counter mode, so enciphering a ciphertext gives its plaintext; the tag of that plaintext, cut to 12
         octets, must then be the tag received.
         """
@@ -128,7 +136,7 @@ class Cipher:
         security_control = body[0]
         how = security_control & BOTH
         if security_control != how | self._marks or not how:
-            raise SecurityError(f"security control 0x{security_control:02X} is not of {self._name}")
+            raise DowngradeError(f"security control 0x{security_control:02X} is not of {self._name}")
         octets = body[1:5]
         nonce = system_title + octets
         counter = int.from_bytes(octets, "big")

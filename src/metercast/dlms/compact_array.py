@@ -1,6 +1,6 @@
 """Compact arrays: one type description, then the packed values without tags (catalogue 3.3)."""
 
-from metercast.dlms.axdr import encode_length, take_octets
+from metercast.dlms.axdr import decode_length, encode_length, take_octets
 from metercast.dlms.data_types import CompactArray, Data, Tag, TypeDescription
 from metercast.dlms.errors import DecodeError, EncodeError
 from metercast.dlms.scalars import decode_scalar, encode_scalar, tag_at
@@ -36,8 +36,7 @@ def decode_type(buffer: bytes, offset: int, depth: int, budget: list[int]) -> tu
         part, offset = decode_type(buffer, offset + 2, depth + 1, budget)
         return TypeDescription(tag, count, (part,)), offset
     if tag is Tag.STRUCTURE:
-        count = buffer[offset]
-        offset += 1
+        count, offset = decode_length(buffer, offset)
         parts = []
         for _ in range(count):
             part, offset = decode_type(buffer, offset, depth + 1, budget)
@@ -86,9 +85,9 @@ def encode_type(element: TypeDescription, depth: int) -> bytes:
             raise EncodeError("an array's type description has one part and a size of 0 to 65535")
         head = bytes((Tag.ARRAY,)) + element.size.to_bytes(2, "big")
     elif element.tag is Tag.STRUCTURE:
-        if element.size != len(element.parts) or element.size > 0xFF:
-            raise EncodeError("a structure's type description has as many parts as its size, at most 255")
-        head = bytes((Tag.STRUCTURE, element.size))
+        if element.size != len(element.parts):
+            raise EncodeError("a structure's type description has as many parts as its size")
+        head = bytes((Tag.STRUCTURE,)) + encode_length(element.size)
     elif element.tag is Tag.COMPACT_ARRAY:
         raise EncodeError("a compact-array can't hold compact-arrays")
     else:

@@ -1,5 +1,6 @@
 """The services an association offers (catalogue 2.3). Bit 0 of the standard is the highest of 24."""
 
+from collections.abc import Iterable
 from enum import IntFlag
 
 
@@ -33,11 +34,13 @@ class Conformance(IntFlag):
 
 
 CLIENT_DEFAULT = Conformance(
-    Conformance.PRIORITY_MANAGEMENT
+    Conformance.GENERAL_BLOCK_TRANSFER
+    | Conformance.PRIORITY_MANAGEMENT
     | Conformance.BLOCK_TRANSFER_GET
     | Conformance.BLOCK_TRANSFER_SET
     | Conformance.BLOCK_TRANSFER_ACTION
     | Conformance.MULTIPLE_REFERENCES
+    | Conformance.ACCESS
     | Conformance.GET
     | Conformance.SET
     | Conformance.SELECTIVE_ACCESS
@@ -47,6 +50,14 @@ CLIENT_DEFAULT = Conformance(
 
 
 _NAMES = {name.lower().replace("_", "-"): bit.value for name, bit in Conformance.__members__.items()}
+
+
+def bits(services: Iterable[str]) -> int:
+    """The bits of those names, as in "block-transfer-get"; KeyError where one is unknown."""
+    found = 0
+    for name in services:
+        found |= _NAMES[name]
+    return found
 
 
 def names(conformance: int) -> list[str]:

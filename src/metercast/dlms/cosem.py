@@ -65,11 +65,16 @@ def decode_method(buffer: bytes, offset: int) -> tuple[CosemMethod, int]:
 
 def encode_selection(selection: Selection | None) -> bytes:
     """The presence octet and what follows it."""
+    return b"\x00" if selection is None else b"\x01" + encode_bare_selection(selection)
+
+
+def encode_bare_selection(selection: Selection | None) -> bytes:
+    """Without the presence octet; nothing where there is none."""
     if selection is None:
-        return b"\x00"
+        return b""
     if not 0 <= selection.selector <= 0xFF:
         raise EncodeError(f"access selector {selection.selector} is not 0 to 255")
-    return bytes((1, selection.selector)) + encode_data(selection.parameters)
+    return bytes((selection.selector,)) + encode_data(selection.parameters)
 
 
 def decode_selection(buffer: bytes, offset: int) -> tuple[Selection | None, int]:

@@ -8,14 +8,25 @@ import msgspec
 
 from metercast.dlms import acse, action, get
 from metercast.dlms import set as set_service
-from metercast.dlms.axdr import take_octets
-from metercast.dlms.ciphering import PLAIN_TAGS, Cipher, decode_glo
+from metercast.dlms.access import ACCESS_REQUEST, ACCESS_RESPONSE, decode_access_request, decode_access_response
+from metercast.dlms.ciphering import HEADER_SIZE
 from metercast.dlms.conformance import names
 from metercast.dlms.cosem import CosemAttribute, CosemMethod
 from metercast.dlms.data import CompactArray, Data, Tag, decode_whole
 from metercast.dlms.datetimes import CosemDateTime
-from metercast.dlms.errors import DecodeError, DlmsError, EncodeError
-from metercast.dlms.initiate import decode_initiate_request, decode_initiate_response
+from metercast.dlms.deciphering import CIPHERED_TAGS, KeyRing, Keys, split_ciphered
+from metercast.dlms.errors import DecodeError, EncodeError
+from metercast.dlms.general_block import GENERAL_BLOCK_TRANSFER, GeneralBlock, decode_general_block
+from metercast.dlms.general_ciphering import (
+    GENERAL_CIPHERING,
+    AgreedKey,
+    IdentifiedKey,
+    WrappedKey,
+    decode_general_ciphering,
+)
+from metercast.dlms.general_signing import GENERAL_SIGNING, decode_general_signing
+from metercast.dlms.initiate import InitiateRequest, decode_initiate_request, decode_initiate_response
+from metercast.dlms.joined import JoinedBlocks
 from metercast.dlms.logical_name import LogicalName
 from metercast.dlms.masking import SecretWatch
 from metercast.dlms.notification import DATA_NOTIFICATION, EVENT_NOTIFICATION, decode_notification
@@ -28,20 +39,10 @@ from metercast.dlms.service_error import (
 
 MAX_OCTETS = 1 << 20
 MAX_SHOWN_HEX = 4096
+MAX_LAYERS = 2
 _MAX_BLOCKS = 1 << 20
+_MAX_SENDERS = 16
 _UNREADABLE = "not readable"
-
-
-class Keys(NamedTuple):
-    """What deciphering needs; a title that is None is taken from the AARQ or AARE where that is described."""
-
-    encryption_key: bytes
-    authentication_key: bytes
-    client_system_title: bytes | None = None
-    server_system_title: bytes | None = None
-
-    def __repr__(self) -> str:
-        return "Keys()"
 
 
 class Description(NamedTuple):
@@ -146,6 +147,9 @@ _DECODERS: dict[int, tuple[str, Callable[[bytes], Any]]] = {
     DATA_NOTIFICATION: ("data-notification", decode_notification),
     EVENT_NOTIFICATION: ("event-notification", decode_notification),
     0xD8: ("exception-response", decode_exception_response),
+    ACCESS_REQUEST: ("access-request", decode_access_request),
+    ACCESS_RESPONSE: ("access-response", decode_access_response),
+    GENERAL_BLOCK_TRANSFER: ("general-block-transfer", decode_general_block),
 }
 _BLOCKS = (
     set_service.SetRequestFirstBlock,
@@ -155,10 +159,16 @@ _BLOCKS = (
     action.ActionResponseBlock,
 )
 _USER_INFORMATION = frozenset({0x01, 0x08, 0x0E, 0x21, 0x28, 0x2E})
-_OF_CLIENT = frozenset({0x21, 0xC8, 0xC9, 0xCB})
 _CONTEXTS = {context.value: context.name.lower().replace("_", "-") for context in acse.ApplicationContext}
 _MECHANISMS = {mechanism.value: mechanism.name.lower().replace("_", "-") for mechanism in acse.Mechanism}
 _RESULTS = {0: "accepted", 1: "rejected-permanent", 2: "rejected-transient"}
+
+
+_KEY_INFOS: dict[type, str] = {
+    IdentifiedKey: "one that both hold",
+    WrappedKey: "one that comes along, wrapped",
+    AgreedKey: "one agreed on",
+}
 
 
 class ApduReader:
@@ -168,15 +178,21 @@ class ApduReader:
     """
 
     def __init__(self, keys: Sequence[Keys] = ()) -> None:
-        self._keys = [(each, Cipher(each.encryption_key, each.authentication_key)) for each in keys]
-        self._titles: dict[bool, bytes] = {}  # by whether it is the client's
+        self._ring = KeyRing(keys)
         self._secrets = SecretWatch()
         self._blocks = bytearray()
+        self._general_blocks: dict[object, JoinedBlocks] = {}
+        self._layers = 0
 
-    def apdu(self, octets: bytes) -> Description:
+    def apdu(self, octets: bytes, sender: object = None) -> Description:
+        """`sender` is any name of the side that it comes from: general blocks are joined by it. DlmsError."""
         tag = octets[0]
-        if tag in PLAIN_TAGS:
-            return self._glo(octets)
+        if tag in CIPHERED_TAGS:
+            return self._ciphered(octets)
+        if tag == GENERAL_CIPHERING:
+            return self._general_ciphering(octets)
+        if tag == GENERAL_SIGNING:
+            return self._general_signing(octets)
         if tag not in _DECODERS:
             raise DecodeError(f"0x{tag:02X} begins no APDU that is known here")
         name, decode = _DECODERS[tag]
@@ -185,6 +201,10 @@ class ApduReader:
             return self._association(name, value)
         if isinstance(value, ConfirmedServiceError | ExceptionResponse):
             return Description(name, str(value))
+        if isinstance(value, InitiateRequest) and value.dedicated_key is not None:
+            self._ring.learn_dedicated_key(value.dedicated_key)
+        if isinstance(value, GeneralBlock):
+            return Description(name, None, tuple(self._general_block(value, sender)))
         form = type(value).__name__
         hidden = self._secrets.secret_fields(value)
         return Description(name, form, (*self._fields(value, hidden), *self._joined(value, hidden)))
@@ -208,44 +228,70 @@ class ApduReader:
             except DecodeError:
                 yield Description(f"in {number} blocks", octets[:MAX_SHOWN_HEX].hex())
 
-    def _glo(self, octets: bytes) -> Description:
-        tag = octets[0]
-        plain = PLAIN_TAGS[tag]
-        name = f"glo-{_DECODERS[plain][0]}"
-        try:
-            body, end = take_octets(octets, 1)
-        except IndexError:
-            raise DecodeError(f"{name} ends too early") from None
-        if end != len(octets) or len(body) < 5:
-            raise DecodeError(f"{name}: its length does not fit")
-        head = (
-            Description("security control", f"{body[0]:02x}"),
-            Description("invocation counter", str(int.from_bytes(body[1:5], "big"))),
-        )
-        plaintext = self._decipher(octets)
+    def _general_block(self, block: GeneralBlock, sender: object) -> Iterator[Description]:
+        """The APDU behind the block that made it whole; the octets of a single block may be part of a secret."""
+        yield Description("block", f"{block.number}{' (last)' if block.last else ''}")
+        yield Description("acknowledges", str(block.acknowledged))
+        yield Description("window", f"{block.window}{', streaming' if block.streaming else ''}")
+        if block.data:
+            yield Description("data", f"{len(block.data)} octets")
+        if sender not in self._general_blocks and len(self._general_blocks) >= _MAX_SENDERS:
+            self._general_blocks.clear()
+        apdu = self._general_blocks.setdefault(sender, JoinedBlocks()).add(block)
+        if apdu is not None:
+            if not apdu or apdu[0] == GENERAL_BLOCK_TRANSFER:
+                raise DecodeError("no APDU in general blocks")
+            yield self.apdu(apdu)
+
+    def _ciphered(self, octets: bytes) -> Description:
+        ciphered = split_ciphered(octets)
+        form = "ded" if ciphered.dedicated else "glo"
+        inner = ciphered.plain_tag
+        name = f"general-{form}-ciphering" if inner is None else f"{form}-{_DECODERS[inner][0]}"
+        head = [
+            Description("security control", f"{ciphered.security_control:02x}"),
+            Description("invocation counter", str(ciphered.counter)),
+        ]
+        if ciphered.title:
+            head.insert(0, Description("system title", ciphered.title.hex()))
+        plaintext = self._ring.open(ciphered)
         if plaintext is None:
-            return Description(name, None, (*head, Description("ciphered", body[5:].hex())))
+            return Description(name, None, (*head, Description("ciphered", ciphered.body[HEADER_SIZE:].hex())))
+        if plaintext[0] in CIPHERED_TAGS:
+            raise DecodeError("a ciphered APDU inside a ciphered one")
         return Description(name, None, (*head, self.apdu(plaintext)))
 
-    def _decipher(self, octets: bytes) -> bytes | None:
-        """None where there is no key, or the sender's title isn't known; SecurityError where no key fits."""
-        of_client = octets[0] in _OF_CLIENT
-        learnt = self._titles.get(of_client)
-        wrong: DlmsError | None = None
-        for position, (keys, cipher) in enumerate(self._keys):
-            title = learnt or (keys.client_system_title if of_client else keys.server_system_title)
-            if title is None:
-                continue
-            try:
-                plaintext = decode_glo(cipher, title, octets).plaintext
-            except DlmsError as error:
-                wrong = wrong or error
-                continue
-            self._keys.insert(0, self._keys.pop(position))
-            return plaintext
-        if wrong is not None:
-            raise wrong
-        return None
+    def _general_ciphering(self, octets: bytes) -> Description:
+        value = decode_general_ciphering(octets)
+        nodes = list(self._fields(value.heading))
+        if value.key_info is not None:
+            kind = _KEY_INFOS[type(value.key_info)]
+            nodes.append(Description("key info", kind, tuple(self._fields(value.key_info))))
+        head, ciphered = value.body[:HEADER_SIZE], value.body[HEADER_SIZE:]
+        nodes.append(Description("security control", head[:1].hex()))
+        nodes.append(Description("invocation counter", str(int.from_bytes(head[1:], "big"))))
+        plaintext = self._ring.open_general(value)
+        nodes.append(Description("ciphered", ciphered.hex()) if plaintext is None else self._inside(plaintext))
+        return Description("general-ciphering", None, tuple(nodes))
+
+    def _general_signing(self, octets: bytes) -> Description:
+        """The signature is shown and not checked: whose key it must have, a trace does not say."""
+        value = decode_general_signing(octets)
+        signature = Description("signature", value.signature.hex())
+        nodes = (*self._fields(value.heading), self._inside(value.content), signature)
+        return Description("general-signing", None, nodes)
+
+    def _inside(self, apdu: bytes) -> Description:
+        """A signed APDU may stand in a ciphered one, or the other way round; what nests further would never end."""
+        if not apdu:
+            raise DecodeError("nothing stands inside a protected APDU")
+        if self._layers == MAX_LAYERS:
+            raise DecodeError(f"more than {MAX_LAYERS} layers of general protection")
+        self._layers += 1
+        try:
+            return self.apdu(apdu)
+        finally:
+            self._layers -= 1
 
     def _association(self, name: str, value: acse.Aarq | acse.Aare) -> Description:
         context = _CONTEXTS.get(value.application_context, str(value.application_context))
@@ -258,7 +304,7 @@ class ApduReader:
             nodes.append(Description("diagnostic", f"{source} {value.diagnostic}"))
         if title is not None:
             nodes.append(Description("system title", title.hex()))
-            self._titles[asked] = title
+            self._ring.learn_title(title, of_client=asked)
         if value.mechanism is not None:
             nodes.append(Description("mechanism", _MECHANISMS.get(value.mechanism, str(value.mechanism))))
         if value.authentication is not None:

@@ -17,6 +17,10 @@ class NotNegotiated(LocalProtocolError):
     """The service, or the size of the request, is outside what the association negotiated."""
 
 
+class RequestTooLong(NotNegotiated):
+    """The request does not fit the server's PDU, and no block transfer that was negotiated would carry it."""
+
+
 class CountersExhausted(LocalProtocolError):
     """No invocation counter is left to protect the next APDU with."""
 
@@ -42,7 +46,15 @@ class LinkRefused(RemoteProtocolError):
 
 
 class SecurityError(RemoteProtocolError):
-    """Forged, downgraded or replayed: the peer does not prove that it holds the keys."""
+    """The peer does not prove that it holds the keys: forged, where no error below says it better."""
+
+
+class DowngradeError(SecurityError):
+    """Less protection than was agreed on: none, another suite or key, no challenge."""
+
+
+class ReplayError(SecurityError):
+    """An invocation counter that does not rise, or a challenge of our own."""
 
 
 class IdentityError(SecurityError):

@@ -9,9 +9,14 @@ from metercast.dlms.service_error import ConfirmedServiceError, ExceptionRespons
 
 
 class Send(msgspec.Struct, frozen=True):
-    """Not done yet: this APDU must follow."""
+    """Not done yet: this APDU must follow, and then, without waiting for an answer, `more` where there are any."""
 
     apdu: bytes
+    more: tuple[bytes, ...] = ()
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """Not done yet: one of several general blocks came; the server goes on by itself."""
 
 
 class Ignored(msgspec.Struct, frozen=True):
@@ -81,6 +86,13 @@ class ActionListResult(msgspec.Struct, frozen=True):
     results: list[ActionResult]
 
 
+class AccessResult(msgspec.Struct, frozen=True):
+    """One result for each item; `time` is the server's date-time of twelve octets, or empty."""
+
+    time: bytes
+    results: list[GetResult | SetResult | ActionResult]
+
+
 class ServiceError(msgspec.Struct, frozen=True):
     """The server refused the service with a confirmed-service-error."""
 
@@ -93,6 +105,7 @@ class Released(msgspec.Struct, frozen=True):
 
 Event = (
     Send
+    | Waiting
     | Ignored
     | Notified
     | Associated
@@ -103,6 +116,7 @@ Event = (
     | GetListResult
     | SetListResult
     | ActionListResult
+    | AccessResult
     | ExceptionResponse
     | ServiceError
     | Released

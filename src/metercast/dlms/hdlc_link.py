@@ -20,6 +20,7 @@ class _State(Enum):
     CLOSED = auto()
     CONNECTING = auto()  # SNRM sent
     OPEN = auto()
+    REFUSED = auto()  # FRMR came: only DISC is left
     CLOSING = auto()  # DISC sent
 
 
@@ -42,6 +43,7 @@ class HdlcLink:
         self._reader = HdlcReader()
         self._state = _State.CLOSED
         self._channel: HdlcChannel | None = None
+        self._again = b""
 
     @property
     def is_open(self) -> bool:
@@ -67,6 +69,9 @@ class HdlcLink:
         return self._take(self._reader.feed(data))
 
     def take_outgoing(self) -> bytes:
+        if self._again:
+            again, self._again = self._again, b""
+            return again
         return self._channel.outgoing() if self._channel is not None and self.is_open else b""
 
     def listen(self) -> bytes:
@@ -110,8 +115,12 @@ class HdlcLink:
             self._state = _State.OPEN
         elif kind in (FrameKind.UNNUMBERED_ACKNOWLEDGE, FrameKind.DISCONNECTED_MODE) and self._state is _State.CLOSING:
             self._state = _State.CLOSED
+        elif kind is FrameKind.FRAME_REJECT and self._state is _State.CONNECTING and self._proposed.encode():
+            # Some meters know no negotiation: once more, without parameters.
+            self._proposed = DEFAULT_PARAMETERS
+            self._again = self.open()
         elif kind in (FrameKind.DISCONNECTED_MODE, FrameKind.FRAME_REJECT):
-            self._state = _State.CLOSED
+            self._state = _State.CLOSED if kind is FrameKind.DISCONNECTED_MODE else _State.REFUSED
             raise LinkRefused(f"the meter answers with HDLC {kind.name.lower().replace('_', ' ')}")
         return []
 

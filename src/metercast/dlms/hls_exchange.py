@@ -4,7 +4,7 @@ from metercast.dlms import hls
 from metercast.dlms.acse import Aare, AssociationResult, DiagnosticSource, UserDiagnostic
 from metercast.dlms.action import ActionRequestNormal, ActionResponseNormal, decode_action_response
 from metercast.dlms.data import Data
-from metercast.dlms.errors import SecurityError, UnexpectedAnswer
+from metercast.dlms.errors import DowngradeError, ReplayError, SecurityError, UnexpectedAnswer
 from metercast.dlms.events import ActionResult, Ignored, Rejected
 from metercast.dlms.protection import Protector
 from metercast.dlms.results import ActionResultCode
@@ -33,11 +33,11 @@ class HlsExchange:
         challenge = aare.authentication
         authentication = self._authentication
         if aare.mechanism not in (None, authentication.mechanism) or challenge is None:
-            raise SecurityError(f"the server accepts without the challenge of {authentication.value}")
+            raise DowngradeError(f"the server accepts without the challenge of {authentication.value}")
         if not hls.MIN_CHALLENGE <= len(challenge) <= hls.MAX_CHALLENGE:
             raise SecurityError(f"the server's challenge has {len(challenge)} octets")
         if challenge == self._challenge:
-            raise SecurityError("the server's challenge is our own")
+            raise ReplayError("the server's challenge is our own")
         protector = self._protector
         if authentication.proves_titles and protector.peer_title is None:
             raise SecurityError(f"{authentication.value} needs the server's system title, which neither side gave")
@@ -81,7 +81,7 @@ class HlsExchange:
         assert protector.peer_title is not None
         counter = hls.verify(protector.cipher, protector.peer_title, self._challenge, proof)
         if counter <= last_received:
-            raise SecurityError(f"the proof's invocation counter {counter} comes after {last_received}")
+            raise ReplayError(f"the proof's invocation counter {counter} comes after {last_received}")
         protector.last_received = max(protector.last_received, counter)
 
 

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from metercast.dlms import action, get
 from metercast.dlms import set as set_service
+from metercast.dlms.access import AccessRequest, AccessResponse
 from metercast.dlms.cosem import CosemAttribute, CosemMethod
 
 _INVOKE_ID: Final = 0x0F
@@ -49,15 +50,36 @@ class SecretWatch:
         """The names of the fields of a decoded service that hold a secret."""
         if isinstance(service, get.GetRequestNormal | get.GetRequestList):
             self._note(self._read, service.invoke, _targets(service))
-        elif isinstance(service, get.GetResponseNormal | get.GetResponseBlock):
-            return frozenset({"result"}) if service.invoke & _INVOKE_ID in self._read else _NONE
-        elif isinstance(service, get.GetResponseList):
-            return frozenset({"results"}) if service.invoke & _INVOKE_ID in self._read else _NONE
+        elif isinstance(service, get.GetResponseNormal | get.GetResponseBlock | get.GetResponseList | AccessResponse):
+            return self._answered(service)
+        elif isinstance(service, AccessRequest):
+            return self._access_fields(service)
         elif isinstance(service, set_service.SetRequestBlock | action.ActionRequestBlock):
             return frozenset({"block"}) if service.invoke & _INVOKE_ID in self._written else _NONE
         elif isinstance(service, _WRITES) and self._note(self._written, service.invoke, _targets(service)):
             return _CONTENTS & frozenset(service.__struct_fields__)
         return _NONE
+
+    @property
+    def awaits_secret(self) -> bool:
+        """A secret was asked for, and the answer is not yet whole."""
+        return bool(self._read)
+
+    def _answered(self, service: get.GetResponse | AccessResponse) -> frozenset[str]:
+        invoke = service.invoke & _INVOKE_ID
+        if invoke not in self._read:
+            return _NONE
+        if not isinstance(service, get.GetResponseBlock) or service.last:
+            self._read.discard(invoke)
+        if isinstance(service, AccessResponse):
+            return frozenset({"values"})
+        return frozenset({"results" if isinstance(service, get.GetResponseList) else "result"})
+
+    def _access_fields(self, request: AccessRequest) -> frozenset[str]:
+        """An access-request reads and writes: a secret in it hides its values, and those of its answer."""
+        targets = [specification.target for specification in request.specifications]
+        secret = self._note(self._read, request.invoke, targets)
+        return frozenset({"values"}) if secret else _NONE
 
     @staticmethod
     def _note(invokes: set[int], invoke: int, targets: Iterable[CosemAttribute | CosemMethod]) -> bool:

@@ -14,7 +14,14 @@ from metercast.dlms.ciphering import (
     encode_specific,
     overhead,
 )
-from metercast.dlms.errors import CountersExhausted, LocalProtocolError, SecurityError, UnexpectedAnswer
+from metercast.dlms.errors import (
+    CountersExhausted,
+    DowngradeError,
+    LocalProtocolError,
+    ReplayError,
+    SecurityError,
+    UnexpectedAnswer,
+)
 from metercast.dlms.general_protection import (
     GENERAL_DED,
     GENERAL_GLO,
@@ -108,14 +115,14 @@ class Protector:
     def unprotect(self, apdu: bytes) -> bytes:
         """The plain APDU.
 
-        SecurityError: less protection than demanded (exception-response and confirmed-service-error may come plain:
-        they carry no data), the global key where a dedicated one is in use, another suite, key set or sender, a
-        forged tag, a counter that does not rise.
+        DowngradeError: less protection than demanded (exception-response and confirmed-service-error may come plain:
+        they carry no data), the global key where a dedicated one is in use, another suite or key set. IdentityError:
+        another sender. SecurityError: a forged tag. ReplayError: a counter that does not rise.
         """
         tag = apdu[0]
         if tag not in CIPHERED_TAGS:
             if self.control and tag not in _EVER_PLAIN:
-                raise SecurityError(f"an unprotected APDU 0x{tag:02X} where protection is demanded")
+                raise DowngradeError(f"an unprotected APDU 0x{tag:02X} where protection is demanded")
             return apdu
         is_dedicated = tag in DED_PLAIN_TAGS or tag == GENERAL_DED
         cipher, title = self._dedicated if is_dedicated else self._cipher, self.peer_title
@@ -130,17 +137,17 @@ class Protector:
             opened = decode_specific(DED_PLAIN_TAGS if is_dedicated else PLAIN_TAGS, cipher, title, apdu)
         if opened.security_control & self.control != self.control:
             control = f"0x{opened.security_control:02X} where 0x{self.control:02X}"
-            raise SecurityError(f"security control {control} is demanded")
+            raise DowngradeError(f"security control {control} is demanded")
         if is_dedicated:
             self._last_received_dedicated = _risen(opened.counter, self._last_received_dedicated)
         else:
             if self._dedicated is not None and opened.plaintext[0] not in _EVER_GLOBAL:
-                raise SecurityError(f"an APDU 0x{tag:02X} under the global key where the dedicated key is in use")
+                raise DowngradeError(f"an APDU 0x{tag:02X} under the global key where the dedicated key is in use")
             self.last_received = _risen(opened.counter, self.last_received)
         return opened.plaintext
 
 
 def _risen(counter: int, last: int) -> int:
     if counter <= last:
-        raise SecurityError(f"received invocation counter {counter} after {last}")
+        raise ReplayError(f"received invocation counter {counter} after {last}")
     return counter

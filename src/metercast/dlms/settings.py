@@ -9,6 +9,7 @@ from metercast.dlms.ciphering import AUTHENTICATED, BOTH, ENCRYPTED, KEY_SIZES, 
 from metercast.dlms.conformance import CLIENT_DEFAULT, Conformance
 from metercast.dlms.elliptic import PrivateKey, PublicKey
 from metercast.dlms.errors import LocalProtocolError
+from metercast.dlms.general_block import MAX_WINDOW
 from metercast.dlms.hls import MAX_BLOCK_SECRET
 
 DEFAULT_RESPONSE_LIMIT = 4 * 1024 * 1024
@@ -89,7 +90,7 @@ class AssociationSettings(msgspec.Struct, frozen=True, kw_only=True):
     """One association of one client with one server; its secrets are never printed.
 
     `server_system_title` is expected where given, and used where the AARE names none. `response_limit` bounds, in
-    octets, what the blocks of one answer may add up to.
+    octets, what the blocks of one answer may add up to; `block_window` is how many general blocks are taken at once.
 
     `encryption_key` is of the broadcast key set where `broadcast` is set. With `dedicated` the association gets a key
     of its own, which the client makes up. `general_protection` prefers general-glo- and general-ded-ciphering to the
@@ -113,6 +114,7 @@ class AssociationSettings(msgspec.Struct, frozen=True, kw_only=True):
     signing_key: PrivateKey | None = None
     server_public_key: PublicKey | None = None
     max_receive_pdu_size: int = 0xFFFF
+    block_window: int = 8
     conformance: int = CLIENT_DEFAULT.value
     response_limit: int = DEFAULT_RESPONSE_LIMIT
 
@@ -152,6 +154,8 @@ class AssociationSettings(msgspec.Struct, frozen=True, kw_only=True):
             raise LocalProtocolError(f"client SAP {self.client_sap} or server SAP {self.server_sap}")
         if self.max_receive_pdu_size != 0 and not 12 <= self.max_receive_pdu_size <= 0xFFFF:
             raise LocalProtocolError(f"maximum receive PDU size {self.max_receive_pdu_size}")
+        if not 1 <= self.block_window <= MAX_WINDOW:
+            raise LocalProtocolError(f"a window of {self.block_window} general blocks is not 1 to {MAX_WINDOW}")
         _check_title("client", self.client_system_title)
         _check_title("server", self.server_system_title)
         if self.needs_client_title and self.client_system_title is None:

@@ -22,7 +22,7 @@ from metercast.dlms.blocks import Block
 from metercast.dlms.conformance import Conformance
 from metercast.dlms.cosem import CosemAttribute, CosemMethod, Selection
 from metercast.dlms.data import Data, decode_whole, encode_data
-from metercast.dlms.errors import DecodeError, NotNegotiated, TooLongError, UnexpectedAnswer
+from metercast.dlms.errors import DecodeError, RequestTooLong, TooLongError, UnexpectedAnswer
 from metercast.dlms.events import ActionResult, GetResult, SetResult
 from metercast.dlms.get import (
     GET_RESPONSE,
@@ -77,7 +77,7 @@ class Cutting:
 
     def __init__(self, octets: bytes, first: int, rest: int) -> None:
         if first < 1 or rest < 1:
-            raise NotNegotiated("the server's maximum PDU size leaves no room for a block")
+            raise RequestTooLong("the server's maximum PDU size leaves no room for a block")
         self._octets = octets
         self._at = 0
         self._room = first
@@ -108,7 +108,7 @@ def room_for_raw(limit: int, head: int) -> int:
 
 def check_fits(apdu: bytes, limit: int | None) -> bytes:
     if limit is not None and len(apdu) > limit:
-        raise NotNegotiated(f"a request of {len(apdu)} octets does not fit the server's PDU, {limit} octets")
+        raise RequestTooLong(f"a request of {len(apdu)} octets does not fit the server's PDU, {limit} octets")
     return apdu
 
 

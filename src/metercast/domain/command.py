@@ -33,9 +33,11 @@ class CommandTraits(msgspec.Struct, frozen=True, kw_only=True):
     conflict_group: ConflictGroup = ConflictGroup.NONE
     expires_after: timedelta  # from the due time, unless the task says otherwise
     can_read_back: bool = False  # for Resend.NEVER: a session can find out what an earlier one did
+    is_long: bool = False  # its sessions end with a checkpoint where something else waits, and go on in another
     needs_identity: bool = False  # the meter's record must name an identity, which is checked before any change
     max_devices: int | None = None  # per task; None: the server's own limit
     may_be_joined: bool = True  # it may run between other commands in one association
+    is_privileged: bool = False  # it can do what no other command guards: not for every operator
 
 
 _STRICTNESS = (Resend.SAFE, Resend.VERIFY, Resend.NEVER)
@@ -57,7 +59,9 @@ def joined(own: CommandTraits, members: Sequence[CommandTraits]) -> CommandTrait
         conflict_group=groups.pop() if groups else ConflictGroup.NONE,
         expires_after=min(each.expires_after for each in members),
         can_read_back=all(each.can_read_back for each in members if each.resend is resend),
+        is_long=any(each.is_long for each in members),
         needs_identity=any(each.needs_identity for each in members),
         max_devices=min(limits, default=None),
         may_be_joined=own.may_be_joined,
+        is_privileged=any(each.is_privileged for each in members),
     )

@@ -18,9 +18,14 @@ from metercast.domain.replacement import Replacement, SecretKind
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Sap = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Timeout = Annotated[float, msgspec.Meta(ge=1, le=3600)]
 ClientSap = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 SystemTitle = Annotated[str, msgspec.Meta(pattern="^[0-9A-Fa-f]{16}$", description="8 octets, hex")]
+PublicKeyText = Annotated[
+    str,
+    msgspec.Meta(min_length=1, max_length=8192, description="Hex of both coordinates, or PEM of key or certificate"),
+]
 
 MANAGEMENT = "management"
 PUBLIC = "public"
@@ -34,10 +39,17 @@ class Framing(StrEnum):
 class Authentication(StrEnum):
     NONE = "none"
     LLS = "lls"
+    HLS = "hls"  # mechanism 2, by the manufacturer: see Association.hls_method
     HLS_MD5 = "hls-md5"
     HLS_SHA1 = "hls-sha1"
     HLS_GMAC = "hls-gmac"
     HLS_SHA256 = "hls-sha256"
+    HLS_ECDSA = "hls-ecdsa"
+
+    @property
+    def proves_titles(self) -> bool:
+        """The client's system title is part of the proof."""
+        return self in (Authentication.HLS_GMAC, Authentication.HLS_SHA256, Authentication.HLS_ECDSA)
 
 
 class Protection(StrEnum):
@@ -53,6 +65,7 @@ class Hdlc(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=Tr
     The server's address has 1, 2 or 4 octets: its upper part is `serverSap`, its lower part `physicalDevice`. Sizes
     are octets of information a frame, windows frames before an answer: the most that is proposed. After
     `pollAfterSeconds` of silence the meter is asked for what was lost; `frameDelaySeconds` pass before each sending.
+    Where the line must be woken, `wakeUpOctets` (hex) go out first, and `wakeUpSeconds` pass before the first frame.
     """
 
     address_size: Literal[1, 2, 4] = 1
@@ -63,12 +76,15 @@ class Hdlc(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=Tr
     receive_window: Annotated[int, msgspec.Meta(ge=1, le=7)] = 1
     poll_after_seconds: Annotated[float, msgspec.Meta(gt=0, le=600)] = 5.0
     frame_delay_seconds: Annotated[float, msgspec.Meta(ge=0, le=10)] = 0.0
+    wake_up_octets: Annotated[str, msgspec.Meta(pattern="^([0-9A-Fa-f]{2}){1,256}$")] | None = None
+    wake_up_seconds: Annotated[float, msgspec.Meta(ge=0, le=120)] = 0.0
 
 
 class Connection(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
     """`channel` (default host:port) is what meters behind one gateway share; `max_sessions` its limit.
 
-    `hdlc` is for the framing of that name, and may be left out there.
+    `hdlc` is for the framing of that name, and may be left out there. The timeouts go before the server's own where
+    this meter, or the way to it, needs others.
     """
 
     type: Literal["tcp"] = "tcp"
@@ -78,6 +94,8 @@ class Connection(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fie
     hdlc: Hdlc | None = None
     channel: Name | None = None
     max_sessions: Annotated[int, msgspec.Meta(ge=1, le=10000)] = 1
+    connect_timeout_seconds: Timeout | None = None
+    progress_timeout_seconds: Timeout | None = None
 
     @property
     def channel_name(self) -> str:
@@ -87,14 +105,30 @@ class Connection(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fie
 class Association(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
     """One application association: client, authentication and protection, each a choice of its own.
 
+    The security suite says how long keys are and which curve is used: 0 and 1 have keys of 16 octets, 2 of 32; 1 signs
+    on P-256, 2 on P-384. With `dedicatedCiphering` each association gets a key of its own, made up by the client;
+    `generalProtection` prefers general-glo- and general-ded-ciphering where the meter offers them. `keySet` broadcast
+    protects with the secret broadcastKey. `hlsMethod` says what the manufacturer's `hls` does. `serverPublicKey`, for
+    hls-ecdsa, is hex of both coordinates, or PEM of the meter's public key or certificate.
+
     Without `client_sap` it is the one that the meter's profile has for the client of the association's name.
     """
 
     client_sap: ClientSap | None = None
     authentication: Authentication = Authentication.NONE
     protection: Protection = Protection.NONE
-    security_suite: Literal[0] = 0
+    security_suite: Literal[0, 1, 2] = 0
     client_system_title: SystemTitle | None = None
+    key_set: Literal["unicast", "broadcast"] = "unicast"
+    dedicated_ciphering: bool = False
+    general_protection: bool = False
+    hls_method: Literal["aes-128-ecb"] | None = None
+    server_public_key: PublicKeyText | None = None
+
+    @property
+    def needs_title(self) -> bool:
+        """The client's system title."""
+        return self.protection is not Protection.NONE or self.authentication.proves_titles
 
 
 class Identity(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
@@ -140,10 +174,11 @@ class AssociationSecrets(msgspec.Struct, frozen=True, rename="camel", omit_defau
     """
 
     password: str | None = None  # text, or "hex:" and octets
-    encryption_key: str | None = None  # 32 hex digits
+    encryption_key: str | None = None  # 32 hex digits, or 64 with security suite 2
     authentication_key: str | None = None
     broadcast_key: str | None = None
     master_key: str | None = None
+    signing_key: str | None = None  # our own, for hls-ecdsa: hex of the number, or PEM
     replacements: dict[SecretKind, Replacement] = {}
 
     def __repr__(self) -> str:
@@ -217,7 +252,15 @@ _SECRET_FIELDS = dict(
         strict=True,
     )
 )
-_HEX_KEY = re.compile("[0-9A-Fa-f]{32}")
+MAX_SIGNING_KEY = 8192
+_SYMMETRIC_KEYS = (
+    SecretKind.ENCRYPTION_KEY,
+    SecretKind.AUTHENTICATION_KEY,
+    SecretKind.BROADCAST_KEY,
+    SecretKind.MASTER_KEY,
+)
+_KEY_OCTETS = (16, 16, 32)  # by security suite
+_HEX = re.compile("[0-9A-Fa-f]*")
 
 
 def check_device_id(device_id: str, path: str = "deviceId") -> None:
@@ -238,13 +281,42 @@ def check_record(record: MeterRecord, profiles: Collection[str]) -> None:
     if record.profile not in profiles:
         raise InvalidField("profile", record.profile, f"no such profile; known: {', '.join(sorted(profiles))}")
     for name, association in record.associations.items():
-        needs_title = (
-            association.authentication in (Authentication.HLS_GMAC, Authentication.HLS_SHA256)
-            or association.protection is not Protection.NONE
-        )
-        if needs_title and association.client_system_title is None:
-            path = f"associations.{name}.clientSystemTitle"
-            raise InvalidField(path, None, "ciphering, hls-gmac and hls-sha256 need the client's system title")
+        _check_association(f"associations.{name}", association)
+
+
+def _check_association(path: str, association: Association) -> None:
+    authentication, protection = association.authentication, association.protection
+    if association.needs_title and association.client_system_title is None:
+        what = "ciphering, hls-gmac, hls-sha256 and hls-ecdsa need the client's system title"
+        raise InvalidField(f"{path}.clientSystemTitle", None, what)
+    if authentication is Authentication.HLS and association.hls_method is None:
+        what = "hls is by the manufacturer: say which method the meter uses; known: aes-128-ecb"
+        raise InvalidField(f"{path}.hlsMethod", None, what)
+    if authentication is Authentication.HLS_ECDSA and association.security_suite == 0:
+        raise InvalidField(f"{path}.securitySuite", 0, "hls-ecdsa needs security suite 1 or 2")
+    if authentication is Authentication.HLS_ECDSA and association.server_public_key is None:
+        raise InvalidField(f"{path}.serverPublicKey", None, "hls-ecdsa needs the meter's public key")
+    if association.server_public_key is not None:
+        _check_public_key(path, association.server_public_key, association.security_suite)
+    if association.dedicated_ciphering and protection not in (Protection.ENCRYPTED, Protection.BOTH):
+        what = "a dedicated key is sent to the meter, and so needs the protection encrypted or both"
+        raise InvalidField(f"{path}.dedicatedCiphering", True, what)
+    if association.general_protection and protection is Protection.NONE:
+        raise InvalidField(f"{path}.generalProtection", True, "there is no protection to be general")
+    for_one = authentication is Authentication.HLS_GMAC or association.dedicated_ciphering
+    if association.key_set == "broadcast" and for_one:
+        what = "hls-gmac and dedicated ciphering are for one meter, with the unicast key set"
+        raise InvalidField(f"{path}.keySet", "broadcast", what)
+
+
+def _check_public_key(path: str, text: str, suite: int) -> None:
+    from metercast.dlms.elliptic import PublicKey  # slow to import, and rarely wanted
+    from metercast.dlms.errors import EncodeError
+
+    try:
+        PublicKey.parse(text, suite)
+    except EncodeError as error:
+        raise InvalidField.secret(f"{path}.serverPublicKey", str(error)) from None
 
 
 def _check_hdlc(record: MeterRecord) -> None:
@@ -267,19 +339,35 @@ def _check_hdlc(record: MeterRecord) -> None:
             raise InvalidField(f"associations.{name}.clientSap", association.client_sap, "at most 127 with HDLC")
 
 
-def check_secrets(association: str, secrets: AssociationSecrets) -> None:
-    """Raises InvalidField that names the secret and never its value."""
+def check_secrets(association: str, secrets: AssociationSecrets, suite: int = 0) -> None:
+    """Raises InvalidField that names the secret and never its value. `suite` is the association's."""
     path = f"associations.{association}"
-    for name in SecretKind:
+    digits = 2 * _KEY_OCTETS[suite]
+    for name in _SYMMETRIC_KEYS:
         key = secrets.value(name)
-        if name is not SecretKind.PASSWORD and key is not None and not _HEX_KEY.fullmatch(key):
-            raise InvalidField.secret(f"{path}.{name}", "a key has 32 hex digits (16 octets)")
+        if key is not None and (len(key) != digits or not _HEX.fullmatch(key)):
+            reason = f"a key of security suite {suite} has {digits} hex digits ({digits // 2} octets)"
+            raise InvalidField.secret(f"{path}.{name}", reason)
+    if secrets.signing_key is not None:
+        _check_signing_key(path, secrets.signing_key, suite)
     try:
         password = password_octets(secrets.password)
     except ValueError:
         raise InvalidField.secret(f"{path}.password", "after hex: an even number of hex digits") from None
     if password is not None and not 1 <= len(password) <= 64:
         raise InvalidField.secret(f"{path}.password", "a password has 1 to 64 octets")
+
+
+def _check_signing_key(path: str, text: str, suite: int) -> None:
+    from metercast.dlms.elliptic import PrivateKey  # slow to import, and rarely wanted
+    from metercast.dlms.errors import EncodeError
+
+    if len(text) > MAX_SIGNING_KEY:
+        raise InvalidField.secret(f"{path}.signingKey", f"longer than {MAX_SIGNING_KEY} characters")
+    try:
+        PrivateKey.parse(text, suite)
+    except EncodeError as error:
+        raise InvalidField.secret(f"{path}.signingKey", str(error)) from None
 
 
 def password_octets(password: str | None) -> bytes | None:

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import msgspec
 
-from metercast.domain.words import ErrorWord
+from metercast.domain.words import ErrorWord, SecurityEvent
 
 
 class How(StrEnum):
@@ -43,7 +43,10 @@ class Outcome(msgspec.Struct, frozen=True):
     detail: str | None = None
     result: Any = None
     progress: Any = None
+    delay_seconds: float = 0.0
+    may_be_left: bool = False
     final: bool = False  # it is not tried again, whatever its word says
+    alarms: tuple[SecurityEvent, ...] = ()  # what the session met that only an attack or a wrong record explains
 
     @classmethod
     def done(cls, result: Any = None) -> Self:
@@ -74,9 +77,17 @@ class Outcome(msgspec.Struct, frozen=True):
         return cls(OutcomeKind.FAILED, phase, error=error, detail=detail, result=result, final=True)
 
     @classmethod
-    def checkpoint(cls, progress: Any) -> Self:
-        """A long command ends this session with its progress and goes on in another; no failed attempt."""
-        return cls(OutcomeKind.CHECKPOINT, Phase.CHANGING, progress=progress)
+    def checkpoint(cls, progress: Any, *, delay_seconds: float = 0.0, may_be_left: bool = False) -> Self:
+        """A long command ends this session with its progress and goes on in another, after `delay_seconds`; no failed
+        attempt. `may_be_left`: the meter works as before, so a task that is over may leave it as it is.
+        """
+        return cls(
+            OutcomeKind.CHECKPOINT,
+            Phase.CHANGING,
+            progress=progress,
+            delay_seconds=delay_seconds,
+            may_be_left=may_be_left,
+        )
 
     @classmethod
     def given_back(cls, detail: str) -> Self:

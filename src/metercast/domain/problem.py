@@ -43,6 +43,13 @@ class InvalidField(Problem):
         return problem
 
 
+class Forbidden(Problem):
+    """Who asks may not ask for this."""
+
+    status = 403
+    title = "Forbidden"
+
+
 class NotFound(Problem):
     status = 404
     title = "Not found"

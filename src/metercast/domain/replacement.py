@@ -18,6 +18,7 @@ class SecretKind(StrEnum):
     AUTHENTICATION_KEY = "authenticationKey"
     BROADCAST_KEY = "broadcastKey"  # global broadcast encryption
     MASTER_KEY = "masterKey"  # wraps the others on their way (KEK)
+    SIGNING_KEY = "signingKey"  # our private one
 
 
 class Replacement(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):

@@ -83,8 +83,11 @@ def decide(
             verify_first=verifying,
         )
     if outcome.kind is OutcomeKind.CHECKPOINT:
-        event = DeviceEvent.RETRY if live else DeviceEvent.FAIL
-        return Decision(event, None if live else ErrorWord.OUTCOME_UNKNOWN, used=history.used)
+        if live:
+            return Decision(DeviceEvent.RETRY, used=history.used, delay_seconds=outcome.delay_seconds)
+        if outcome.may_be_left:
+            return Decision(DeviceEvent.GIVE_BACK, used=history.used)
+        return Decision(DeviceEvent.FAIL, ErrorWord.OUTCOME_UNKNOWN, used=history.used)
     assert outcome.error is not None
     error = outcome.error
     before = outcome.phase is Phase.BEFORE_ASSOCIATION

@@ -12,6 +12,14 @@ class ReplacementLost(Exception):
     """What was pending is pending no longer: another wrote the secret meanwhile."""
 
 
+class StillNeeded(Exception):
+    """A secret that is stored nowhere else would be lost."""
+
+    def __init__(self, kind: SecretKind) -> None:
+        super().__init__(kind.value)
+        self.kind = kind
+
+
 def stage(secrets: AssociationSecrets, kind: SecretKind, value: str, now: datetime, task_id: str) -> AssociationSecrets:
     """`value` is pending from now on; one that is pending already stays, for the meter may hold it, and only changes
     its task."""
@@ -29,6 +37,26 @@ def promote(secrets: AssociationSecrets, kind: SecretKind, value: str, now: date
     if found.pending != value:
         raise ReplacementLost(f"the new {kind.value} is not pending any longer")
     return _with(secrets.with_value(kind, value), kind, Replacement(replaced_at=now, task_id=found.task_id))
+
+
+def give(secrets: AssociationSecrets, kind: SecretKind, value: str | None) -> AssociationSecrets:
+    """A user says that the secret is `value`, None that there is none.
+
+    One that Metercast made is nowhere else: it stays beside what is given, as pending, and the meter decides. Raises
+    StillNeeded where it would be lost: removed, or a third one beside two that may be the meter's.
+    """
+    present, found = secrets.value(kind), secrets.replacement(kind)
+    if value is None and (present is not None or found.pending is None) and (found.pending or found.replaced_at):
+        raise StillNeeded(kind)
+    if value == present or found == Replacement():
+        return secrets.with_value(kind, value)
+    if value is None:
+        return secrets
+    if found.pending is not None:
+        if present is not None:
+            raise StillNeeded(kind)
+        return secrets.with_value(kind, value)
+    return _with(secrets.with_value(kind, value), kind, Replacement(present, found.replaced_at, found.replaced_at))
 
 
 def withdraw(secrets: AssociationSecrets, kind: SecretKind, value: str) -> AssociationSecrets:

@@ -84,13 +84,23 @@ class Attempt(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     late: bool = False
 
 
+class TransferProgress(msgspec.Struct, frozen=True, rename="camel"):
+    """How far a firmware image came: `blocks` of `of` are known to have arrived; it is some seconds old."""
+
+    blocks: int
+    of: int
+    percent: float
+
+
 class DeviceCommandDetail(DeviceCommand, frozen=True, rename="camel", kw_only=True):
-    """One device command with its attempts and its result (values read, read-back)."""
+    """One device command with its attempts and its result (values read, read-back). `progress` is of a command that
+    uploads an image and is not over."""
 
     task_id: str
     command_type: str
     attempts_made: list[Attempt]
     result: Any = None
+    progress: TransferProgress | None = None
 
 
 def outcome_of(status: TaskStatus, counts: Counts) -> TaskOutcome | None:

@@ -47,6 +47,7 @@ class ErrorWord(StrEnum):
     PROFILE_LIMIT = "ProfileLimit"
     RESULT_TOO_LARGE = "ResultTooLarge"
     NOT_SWITCHABLE = "NotSwitchable"
+    IMAGE_MISSING = "ImageMissing"
     CLOCK_UNCERTAIN = "ClockUncertain"
     OUTCOME_UNKNOWN = "OutcomeUnknown"
     # The task
@@ -58,6 +59,15 @@ class ErrorWord(StrEnum):
     @property
     def error_class(self) -> ErrorClass:
         return ERROR_CLASSES[self]
+
+
+class SecurityEvent(StrEnum):
+    """What a meter, or someone in its place, did that only an attack or a wrong record explains."""
+
+    DOWNGRADED = "downgraded"  # less protection than was agreed on
+    REPLAYED = "replayed"  # an invocation counter that does not rise
+    FORGED = "forged"  # a tag or proof that the keys do not make
+    IMPOSTOR = "impostor"  # another meter than the one named
 
 
 _TRANSIENT = ErrorClass.TRANSIENT
@@ -95,6 +105,7 @@ ERROR_CLASSES: dict[ErrorWord, ErrorClass] = {
     ErrorWord.PROFILE_LIMIT: _PERMANENT,
     ErrorWord.RESULT_TOO_LARGE: _PERMANENT,
     ErrorWord.NOT_SWITCHABLE: _PERMANENT,
+    ErrorWord.IMAGE_MISSING: _PERMANENT,
     ErrorWord.CLOCK_UNCERTAIN: _TRANSIENT,
     ErrorWord.OUTCOME_UNKNOWN: _AMBIGUOUS,
     ErrorWord.EXPIRED: _PERMANENT,

@@ -34,6 +34,11 @@ class Checkpoint(Protocol):
     """What the engine holds for one session of one device command."""
 
     @property
+    def task_id(self) -> str:
+        """The task that the command belongs to."""
+        ...
+
+    @property
     def verify_first(self) -> bool:
         """An earlier session may have changed the meter and did not see its end: read first, then decide."""
         ...
@@ -41,6 +46,12 @@ class Checkpoint(Protocol):
     @property
     def progress(self) -> Any:
         """What an earlier session of a long command left, or None."""
+        ...
+
+    @property
+    def should_yield(self) -> bool:
+        """A long command should end this session with a checkpoint: another one waits for the meter, the task may not
+        go on, or the session has taken its time."""
         ...
 
     async def settle(self, progress: Any) -> None:

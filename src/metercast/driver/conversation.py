@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 from metercast.commands.contract import StepFailed
 from metercast.dlms.association import ClientAssociation, State
-from metercast.dlms.errors import DlmsError
-from metercast.dlms.events import Associated, Event, Ignored, Notified, Rejected, Send, ServiceError
+from metercast.dlms.errors import DlmsError, SecurityError
+from metercast.dlms.events import Associated, Event, Ignored, Notified, Rejected, Send, ServiceError, Waiting
 from metercast.dlms.link import Link
 from metercast.dlms.notification import Notification
 from metercast.dlms.service_error import ExceptionResponse
@@ -21,7 +21,8 @@ from metercast.driver.watch import Watch
 from metercast.driver.words import exception_word, rejection_text, rejection_word, service_error_word
 
 MAX_IGNORED = 100
-_NOT_THE_END = (Send, Ignored, Notified, ExceptionResponse, ServiceError)
+_ASK_AGAIN_AFTER = 0.3  # of the limit for a silence: three times, before the session ends
+_NOT_THE_END = (Send, Waiting, Ignored, Notified, ExceptionResponse, ServiceError)
 
 
 class ServiceRefused(StepFailed):
@@ -39,12 +40,12 @@ class ExceptionAnswer(ServiceRefused):
 class Conversation:
     """Every method raises StepFailed; what the checkpoint raises comes through.
 
-    `notified` is told what the meter sends by itself between its answers.
+    `notified` is told what the meter sends by itself between its answers, and `alarmed` of what it failed to prove.
     """
 
     __slots__ = (
-        "_association", "_checkpoint", "_inbox", "_link", "_loop", "_notified", "_pace", "_supply", "_transport",
-        "_watch", "asks_for_release",
+        "_alarmed", "_association", "_checkpoint", "_inbox", "_link", "_loop", "_notified", "_pace", "_supply",
+        "_transport", "_watch", "asks_for_release",
     )  # fmt: skip
 
     def __init__(
@@ -57,6 +58,7 @@ class Conversation:
         supply: CounterSupply | None,
         pace: Pace | None = None,
         notified: Callable[[Notification], None] = lambda notification: None,
+        alarmed: Callable[[SecurityError], None] = lambda error: None,
     ) -> None:
         self._transport = transport
         self._link = link
@@ -66,6 +68,7 @@ class Conversation:
         self._supply = supply
         self._pace = pace
         self._notified = notified
+        self._alarmed = alarmed
         self._loop = asyncio.get_running_loop()
         self._inbox: list[bytes] = []
         self.asks_for_release = True
@@ -89,18 +92,30 @@ class Conversation:
 
     async def open(self) -> None:
         """The link, where it has an opening of its own."""
-        octets = self._link.open()
-        if not octets:
-            return
-        self._write(octets)
         try:
+            await self._wake()
+            octets = self._link.open()
+            if not octets:
+                return
+            self._write(octets)
             while not self._link.is_open:
                 await self._read()
         except (TransportError, DlmsError) as error:
             raise failure_of(error, LINK) from error
 
+    async def _wake(self) -> None:
+        """What a modem or a sleeping line needs before the first frame; what it says is no frame, and passed over."""
+        if self._pace is None:
+            return
+        if self._pace.wake_up:
+            self._checkpoint.may_send()
+            self._transport.write(self._pace.wake_up)
+        if self._pace.wake_up_delay:
+            await self._watch.sleep(self._pace.wake_up_delay)
+
     def send(self, apdu: bytes) -> None:
-        self._write(self._link.send(apdu))
+        if octets := self._link.send(apdu):
+            self._write(octets)
 
     async def answer(self, what: Step) -> Event:
         """The event that ends the service that was sent. Blocks are asked for, stray APDUs are passed over."""
@@ -112,8 +127,12 @@ class Conversation:
                     return event
                 if isinstance(event, Send):
                     self.send(event.apdu)
+                    for apdu in event.more:
+                        self.send(apdu)
                     if self.needs_counters:
                         await self.prepare()
+                elif isinstance(event, Waiting):
+                    self._listen()
                 elif isinstance(event, (Ignored, Notified)):
                     if isinstance(event, Notified):
                         self._notified(event.notification)
@@ -126,6 +145,9 @@ class Conversation:
                 else:
                     detail = f"{what}: confirmed-service-error {event.error}"
                     raise ServiceRefused(service_error_word(event.error), detail)
+        except SecurityError as error:
+            self._alarmed(error)
+            raise failure_of(error, what) from error
         except (TransportError, DlmsError) as error:
             raise failure_of(error, what) from error
 
@@ -149,7 +171,7 @@ class Conversation:
             return
         try:
             self._watch.attach_release()
-            if self.is_associated and self.asks_for_release:
+            if self.is_associated and self.asks_for_release and self._link.is_open:
                 self.send(self._association.release())
                 await self._receive()
             await self._close_link()
@@ -174,12 +196,13 @@ class Conversation:
         return inbox.pop(0)
 
     async def _read(self) -> None:
-        """What comes next, or after a silence the link's own question for it."""
+        """What comes next, or after a silence the question for it: the link's own, or that for lost blocks."""
         pace, link = self._pace, self._link
-        if pace is None:
+        if pace is None and not self._association.awaits_blocks:
             data = await self._transport.read()
         else:
-            timer = self._loop.call_later(pace.poll_after, self._transport.nudge)
+            silence = self._watch.patience * _ASK_AGAIN_AFTER if pace is None else pace.delay + pace.poll_after
+            timer = self._loop.call_later(silence, self._transport.nudge)
             try:
                 data = await self._transport.read()
             finally:
@@ -191,6 +214,8 @@ class Conversation:
         else:
             self._inbox.extend(link.unblock())
             outgoing = link.take_outgoing() or link.poll()
+            if pace is None:
+                outgoing += b"".join(map(link.send, self._association.again()))
         if outgoing:
             self._write(outgoing)
 
@@ -203,6 +228,15 @@ class Conversation:
         """The only way to the meter. Without the lease nothing goes out: no repetition, no end of the link."""
         self._checkpoint.may_send()
         if self._pace is not None and self._pace.delay:
-            self._loop.call_later(self._pace.delay, self._transport.write, octets)
+            self._loop.call_later(self._pace.delay, self._write_late, octets)
+        else:
+            self._transport.write(octets)
+
+    def _write_late(self, octets: bytes) -> None:
+        """After a delay in which the lease may have ended: whoever waits for the answer is told."""
+        try:
+            self._checkpoint.may_send()
+        except Exception as reason:
+            self._transport.interrupt(reason)
         else:
             self._transport.write(octets)

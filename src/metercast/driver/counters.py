@@ -7,12 +7,12 @@ is used, and what is left of it is lost when its entry leaves the memory.
 from collections import OrderedDict
 from hashlib import blake2b
 
+from metercast.dlms.ciphering import MAX_COUNTER
 from metercast.dlms.errors import CountersExhausted
 from metercast.driver.errors import CounterJump
 from metercast.store.counters import CounterName, CounterStore
 
 BLOCK = 1000
-MAX_JUMP = 1_000_000
 CAPACITY = 50_000
 LOW = 16  # an APDU and what belongs to it take fewer
 
@@ -48,7 +48,7 @@ class InvocationCounters:
     """Counters by name, the least recently used forgotten above `capacity`."""
 
     def __init__(
-        self, store: CounterStore, *, block: int = BLOCK, max_jump: int = MAX_JUMP, capacity: int = CAPACITY
+        self, store: CounterStore, *, block: int = BLOCK, max_jump: int = MAX_COUNTER, capacity: int = CAPACITY
     ) -> None:
         if block < LOW:
             raise ValueError(f"a block holds at least {LOW} invocation counters, not {block}")
@@ -77,19 +77,36 @@ class InvocationCounters:
         if first >= counter.end:
             counter.value, counter.end = first, first + self._block
 
-    async def catch_up(self, counter: Counter, last_accepted: int) -> None:
+    async def rise(self, counter: Counter, least: int) -> None:
+        """Gives nothing below `least` from now on."""
+        if counter.value >= least:
+            return
+        if least + LOW <= counter.end:
+            counter.value = least
+        else:
+            await self.refill(counter, at_least=least)
+
+    async def catch_up(self, counter: Counter, last_accepted: int, max_jump: int = MAX_COUNTER) -> None:
         """Goes on behind the value that a meter says it accepted last.
 
-        The meter's word is not authenticated, so a jump above the limit raises CounterJump and changes nothing.
+        The meter's word is not authenticated, so a jump above `max_jump`, or above the limit of all, raises
+        CounterJump and changes nothing.
         """
-        if last_accepted + 1 - counter.value > self._max_jump:
-            raise CounterJump(counter.value, last_accepted, self._max_jump)
-        if last_accepted < counter.value:
-            return
-        if last_accepted + 1 + LOW <= counter.end:
-            counter.value = last_accepted + 1
-        else:
-            await self.refill(counter, at_least=last_accepted + 1)
+        limit = min(max_jump, self._max_jump)
+        if last_accepted + 1 - counter.value > limit:
+            raise CounterJump(counter.value, last_accepted, limit)
+        await self.rise(counter, last_accepted + 1)
+
+    async def accept(self, name: CounterName, received: int) -> bool:
+        """Whether `received` is above all that were accepted under that name; then it is kept, durably.
+
+        A refused one moves nothing: whoever repeats it can't push the mark ahead of the meter.
+        """
+        value = received + 1  # counters of a name begin with 1
+        if value < await self._store.reserve_counters(name, 0):
+            return False
+        await self._store.reserve_counters(name, 1, value)
+        return True
 
 
 def key_fingerprint(key: bytes) -> str:

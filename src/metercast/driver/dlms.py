@@ -6,6 +6,8 @@ import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+import msgspec
+
 from metercast.commands.contract import StepFailed
 from metercast.domain.meter import Meter
 from metercast.domain.outcome import Outcome, Phase
@@ -13,12 +15,14 @@ from metercast.domain.words import ErrorWord
 from metercast.driver.contract import Checkpoint, Command, GiveBack
 from metercast.driver.conversation import ExceptionAnswer
 from metercast.driver.counters import InvocationCounters
-from metercast.driver.credentials import management_settings
 from metercast.driver.identity import check_identity
+from metercast.driver.images import ImageShelf
 from metercast.driver.memory import MeterMemory
 from metercast.driver.resync import resynchronise
 from metercast.driver.session import DlmsSession
+from metercast.driver.session_secrets import Keeper
 from metercast.driver.timeouts import Timeouts
+from metercast.driver.tracing import Tracer
 from metercast.driver.transport import Connector
 from metercast.driver.watch import Watchdog
 from metercast.profiles.collection import BUILT_IN, Profiles
@@ -41,9 +45,9 @@ def _now() -> datetime:
 class DlmsDriver:
     """Implements driver.contract.Driver over the transports of `connector`.
 
-    `profiles` are those that meters' records may name. `challenge` gives the client's HLS challenge (8 to 64 octets)
-    and `clock` the wall clock in UTC; both are injected in tests. `require_identity` False switches off the demand
-    that a relay command's meter names its identity.
+    `profiles` are those that meters' records may name. `keeper` stores new secrets; without one none is replaced.
+    `challenge` gives the client's HLS challenge (8 to 64 octets) and `clock` the wall clock in UTC; both are injected
+    in tests. `require_identity` False switches off the demand that a relay command's meter names its identity.
     """
 
     def __init__(
@@ -54,7 +58,10 @@ class DlmsDriver:
         *,
         require_identity: bool = True,
         profiles: Profiles = BUILT_IN,
+        images: ImageShelf | None = None,
+        keeper: Keeper | None = None,
         memory: MeterMemory | None = None,
+        tracer: Tracer | None = None,
         challenge: Callable[[], bytes] = _challenge,
         clock: Callable[[], datetime] = _now,
     ) -> None:
@@ -63,7 +70,10 @@ class DlmsDriver:
         self._watchdog = Watchdog(timeouts or Timeouts())
         self._require_identity = require_identity
         self._profiles = profiles
+        self._images = images
+        self._keeper = keeper
         self._memory = memory or MeterMemory()
+        self._tracer = tracer
         self._challenge = challenge
         self._clock = clock
         self.notified = 0
@@ -74,7 +84,7 @@ class DlmsDriver:
         except UnknownProfile as error:
             detail = f"profile {meter.record.profile!r} of the meter's record: {error}"
             return Outcome.failed(ErrorWord.UNKNOWN_PROFILE, detail[:MAX_DETAIL], Phase.BEFORE_ASSOCIATION)
-        watch = self._watchdog.watch()
+        watch = self._watchdog.watch(self._watchdog.timeouts.of_meter(meter.record.connection))
         session = DlmsSession(
             meter,
             checkpoint,
@@ -85,7 +95,12 @@ class DlmsDriver:
             self._clock,
             profile,
             self._memory,
+            self._keeper,
+            self._images,
         )
+        if self._tracer is not None:
+            session.trace = self._tracer.begin(command, meter, checkpoint)
+        outcome: Outcome | None = None
         try:
             outcome = await self._run(session, command)
         except GiveBack as reason:
@@ -96,6 +111,10 @@ class DlmsDriver:
         finally:
             self.notified += session.notified
             await session.end()
+            if session.trace is not None:
+                session.trace.end("given up" if outcome is None else _told(outcome))
+        if session.alarms:
+            outcome = msgspec.structs.replace(outcome, alarms=tuple(session.alarms))
         if _log.isEnabledFor(logging.DEBUG):
             said = outcome.error or outcome.how or outcome.kind
             _log.debug("%s %s: %s after %s", meter.device_id, command.type.name, said, session.phase.name)
@@ -131,16 +150,25 @@ class DlmsDriver:
         if self._require_identity and command.traits.needs_identity and not record.identity.given:
             detail = f"{command.type.name} needs the meter's identity in its record"
             raise StepFailed(ErrorWord.IDENTITY_REQUIRED, detail)
-        await session.connect(management_settings(session.meter, session.profile))
-        await session.associate()
+        await session.keys.associate()
         await check_identity(session)
+        await session.keys.adopt()
         outcome = await command.type.perform(session, command.parameters)
         await session.release()
         return outcome
 
 
+def _told(outcome: Outcome) -> str:
+    """For a trace; the result is not in it."""
+    said = outcome.error or outcome.how or outcome.kind
+    return f"the session ended: {said}" + (f": {outcome.detail}" if outcome.detail else "")
+
+
 def _failed(session: DlmsSession, failure: StepFailed) -> Outcome:
-    return Outcome.failed(failure.error, failure.detail[:MAX_DETAIL], session.phase, failure.result, failure.progress)
+    detail = failure.detail[:MAX_DETAIL]
+    if failure.error is ErrorWord.SECURITY_VIOLATION and session.phase is Phase.CHANGING:
+        detail += "; a change had been sent, and the meter may have made it"
+    return Outcome.failed(failure.error, detail, session.phase, failure.result, failure.progress)
 
 
 def _gave_back(session: DlmsSession, reason: GiveBack) -> Outcome:

@@ -8,14 +8,17 @@ from metercast.commands.contract import StepFailed
 from metercast.dlms.errors import (
     CountersExhausted,
     DlmsError,
+    DowngradeError,
     IdentityError,
     LinkRefused,
     NotNegotiated,
     RemoteProtocolError,
+    ReplayError,
+    RequestTooLong,
     SecurityError,
     TooLongError,
 )
-from metercast.domain.words import ErrorWord
+from metercast.domain.words import ErrorWord, SecurityEvent
 from metercast.driver.errors import PeerClosed, TimedOut, TransportError
 
 # The most specific first.
@@ -29,7 +32,16 @@ _WORDS: tuple[tuple[type[Exception], ErrorWord], ...] = (
     (TooLongError, ErrorWord.INVALID_RESPONSE),
     (RemoteProtocolError, ErrorWord.INVALID_RESPONSE),
     (CountersExhausted, ErrorWord.INVOCATION_COUNTER_ERROR),
+    (RequestTooLong, ErrorWord.PDU_TOO_LONG),
     (NotNegotiated, ErrorWord.SERVICE_NOT_SUPPORTED),
+)
+
+
+_EVENTS: tuple[tuple[type[SecurityError], SecurityEvent], ...] = (
+    (IdentityError, SecurityEvent.IMPOSTOR),
+    (DowngradeError, SecurityEvent.DOWNGRADED),
+    (ReplayError, SecurityEvent.REPLAYED),
+    (SecurityError, SecurityEvent.FORGED),
 )
 
 
@@ -52,6 +64,11 @@ def failure_of(error: TransportError | DlmsError, what: Step) -> StepFailed:
     """The failed step; `what` is the request that was under way."""
     word = next((word for kind, word in _WORDS if isinstance(error, kind)), ErrorWord.INTERNAL_ERROR)
     return StepFailed(word, f"{what}: {error}")
+
+
+def event_of(error: SecurityError) -> SecurityEvent:
+    """What it is an alarm about."""
+    return next(event for kind, event in _EVENTS if isinstance(error, kind))
 
 
 def connect_failure(error: OSError | ValueError, where: str) -> StepFailed:

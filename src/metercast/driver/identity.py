@@ -1,14 +1,18 @@
 """Whether the meter is the one that its record names: after association, before anything is changed."""
 
+from typing import TYPE_CHECKING
+
 from metercast.commands.contract import StepFailed
 from metercast.dlms.cosem import CosemAttribute
 from metercast.dlms.data import Data, Tag
 from metercast.dlms.errors import DecodeError
-from metercast.domain.words import ErrorWord
-from metercast.driver.session import DlmsSession
+from metercast.domain.words import ErrorWord, SecurityEvent
+
+if TYPE_CHECKING:
+    from metercast.driver.session import DlmsSession
 
 
-async def check_identity(session: DlmsSession) -> None:
+async def check_identity(session: "DlmsSession") -> None:
     """StepFailed(IdentityMismatch) where what the record names is not what the meter tells."""
     identity, objects = session.meter.record.identity, session.profile.objects
     if identity.server_system_title is not None:
@@ -17,14 +21,16 @@ async def check_identity(session: DlmsSession) -> None:
             title = await _read(session, CosemAttribute(64, objects.security_setup, 5))
         expected = identity.server_system_title.upper()
         if title.hex().upper() != expected:
+            session.alarm(SecurityEvent.IMPOSTOR)
             raise _mismatch("server system title", title.hex().upper(), expected)
     if identity.logical_device_name is not None:
         name = await _read(session, CosemAttribute(1, objects.logical_device_name, 2))
         if name.rstrip(b"\0 ") != identity.logical_device_name.encode().rstrip(b" "):
+            session.alarm(SecurityEvent.IMPOSTOR)
             raise _mismatch("logical device name", _text(name), repr(identity.logical_device_name))
 
 
-async def _read(session: DlmsSession, attribute: CosemAttribute) -> bytes:
+async def _read(session: "DlmsSession", attribute: CosemAttribute) -> bytes:
     return _octets(await session.get(attribute), attribute)
 
 

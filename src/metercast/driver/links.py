@@ -12,10 +12,12 @@ from metercast.profiles.model import Delays
 
 
 class Pace(NamedTuple):
-    """Seconds: of silence before the link asks again, and before each sending."""
+    """Seconds: of silence before the link asks again, before each sending, and after the octets that wake the line."""
 
     poll_after: float
     delay: float
+    wake_up: bytes = b""
+    wake_up_delay: float = 0.0
 
 
 def link_to(connection: Connection, settings: AssociationSettings, delays: Delays) -> tuple[Link, Pace | None]:
@@ -25,5 +27,7 @@ def link_to(connection: Connection, settings: AssociationSettings, delays: Delay
     hdlc = connection.hdlc or Hdlc()
     server = HdlcAddress(settings.server_sap, hdlc.physical_device, hdlc.address_size)
     parameters = HdlcParameters(hdlc.transmit_size, hdlc.receive_size, hdlc.transmit_window, hdlc.receive_window)
-    pace = Pace(hdlc.poll_after_seconds, max(hdlc.frame_delay_seconds, delays.between_frames))
+    delay = max(hdlc.frame_delay_seconds, delays.between_frames)
+    wake_up = bytes.fromhex(hdlc.wake_up_octets or "")
+    pace = Pace(hdlc.poll_after_seconds, delay, wake_up, hdlc.wake_up_seconds)
     return HdlcLink(settings.client_sap, server, parameters), pace

@@ -15,12 +15,13 @@ CAPACITY = 200_000
 
 
 class _Meter:
-    __slots__ = ("ended_at", "refusals", "refused_at")
+    __slots__ = ("ended_at", "refusals", "refused_at", "turn")
 
     def __init__(self) -> None:
         self.refusals = 0
         self.refused_at = 0.0
         self.ended_at: float | None = None
+        self.turn = 0
 
 
 class MeterMemory:
@@ -60,6 +61,15 @@ class MeterMemory:
         meter = self._meters.get(device_id)
         if meter is not None:
             meter.refusals = 0
+
+    def turn(self, device_id: str) -> int:
+        """Which of the secrets that may be the meter's comes next; the first, where nothing else was told."""
+        meter = self._meters.get(device_id)
+        return 0 if meter is None else meter.turn
+
+    def set_turn(self, device_id: str, turn: int) -> None:
+        if turn != self.turn(device_id):
+            self._of(device_id).turn = turn
 
     def pause(self, device_id: str, delays: Delays) -> float:
         """Seconds to wait before the next connection with the meter."""

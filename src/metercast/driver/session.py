@@ -1,31 +1,40 @@
 """One session with one meter, as commands see it: what they read and change, and how far it came."""
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
+
+import msgspec
 
 from metercast.commands.contract import MeterRefused, SelectionUnavailable, StepFailed
 from metercast.dlms.association import ClientAssociation
 from metercast.dlms.cosem import CosemAttribute, CosemMethod, Selection
 from metercast.dlms.data import Data
-from metercast.dlms.errors import DlmsError
-from metercast.dlms.events import ActionResult, Associated, GetListResult, GetResult, SetResult
+from metercast.dlms.errors import DlmsError, ReplayError, SecurityError
+from metercast.dlms.events import ActionResult, Associated, GetResult, SetResult
+from metercast.dlms.hls import MAX_CHALLENGE
 from metercast.dlms.notification import EventNotification, Notification
 from metercast.dlms.protection import NO_COUNTERS
 from metercast.dlms.results import ActionResultCode
-from metercast.dlms.settings import AssociationSettings
-from metercast.domain.meter import Meter
+from metercast.dlms.settings import AssociationSettings, Authentication
+from metercast.domain.firmware import FirmwareImage, Transferred
+from metercast.domain.meter import Meter, Secrets
 from metercast.domain.outcome import Phase
-from metercast.domain.words import ErrorWord
-from metercast.driver.contract import Checkpoint
+from metercast.domain.words import ErrorWord, SecurityEvent
+from metercast.driver.contract import Checkpoint, GiveBack
 from metercast.driver.conversation import Conversation, ExceptionAnswer, ServiceRefused
 from metercast.driver.counters import InvocationCounters
 from metercast.driver.errors import TransportError
-from metercast.driver.failures import ASSOCIATE, WAIT, Step, connect_failure, failure_of
+from metercast.driver.failures import ASSOCIATE, WAIT, Step, connect_failure, event_of, failure_of
+from metercast.driver.images import ImageShelf
 from metercast.driver.links import link_to
+from metercast.driver.lists import ListReader, ListService, request, results_in
 from metercast.driver.memory import MeterMemory
+from metercast.driver.session_secrets import Keeper, SessionSecrets
 from metercast.driver.supply import CounterSupply
+from metercast.driver.tracing import SessionTracer
 from metercast.driver.transport import Connector, Transport
 from metercast.driver.watch import Watch
 from metercast.driver.words import result_word
@@ -44,15 +53,12 @@ _COUNTER_SUSPECTS = frozenset(
 )
 _SECURITY_WORDS = frozenset({ErrorWord.AUTHENTICATION_FAILED, ErrorWord.INVOCATION_COUNTER_ERROR})
 
-MAX_LIST = 32
-_LIST_HEAD = 4  # tag, form, invoke-id, count
-_LIST_ITEM = 10  # a descriptor, no selection
-
 
 class DlmsSession:
     """Implements commands.contract.MeterSession. `phase` never goes back, whatever is tried again, but by `settle`.
 
-    `notified` counts what the meter sent without being asked.
+    `notified` counts what the meter sent without being asked. `alarms` are the security events of the session, each
+    kind once.
     """
 
     __slots__ = (
@@ -62,17 +68,21 @@ class DlmsSession:
         "_connector",
         "_conversation",
         "_counters",
-        "_lists_refused",
+        "_images",
+        "_lists",
         "_memory",
         "_settings",
         "_supply",
         "_transport",
         "_watch",
+        "alarms",
         "associated",
+        "keys",
         "meter",
         "notified",
         "phase",
         "profile",
+        "trace",
     )
 
     def __init__(
@@ -86,20 +96,26 @@ class DlmsSession:
         clock: Callable[[], datetime],
         profile: Profile,
         memory: MeterMemory,
+        keeper: Keeper | None = None,
+        images: ImageShelf | None = None,
     ) -> None:
         self.meter = meter
+        self.keys = SessionSecrets(self, keeper, checkpoint.task_id)
         self.profile = profile
         self.phase = Phase.BEFORE_ASSOCIATION
         self.associated: Associated | None = None
         self.notified = 0
+        self.alarms: list[SecurityEvent] = []
+        self.trace: SessionTracer | None = None
         self._checkpoint = checkpoint
         self._connector = connector
         self._counters = counters
         self._watch = watch
         self._challenge = challenge
         self._clock = clock
+        self._images = images
         self._memory = memory
-        self._lists_refused = False
+        self._lists = ListReader()
         self._conversation: Conversation | None = None
         self._transport: Transport | None = None
         self._supply: CounterSupply | None = None
@@ -114,6 +130,23 @@ class DlmsSession:
     @property
     def progress(self) -> Any:
         return self._checkpoint.progress
+
+    @property
+    def should_yield(self) -> bool:
+        return self._checkpoint.should_yield
+
+    async def image(self, reference: str) -> FirmwareImage:
+        return await self._shelf().get(reference)
+
+    async def transferred(self) -> Transferred | None:
+        return await self._shelf().transferred(self.meter.device_id)
+
+    async def note_transferred(self, transferred: Transferred) -> None:
+        try:
+            await self._shelf().note(self.meter.device_id, transferred)
+        except GiveBack:
+            if not transferred.blocks:
+                raise
 
     @property
     def has_changed(self) -> bool:
@@ -136,7 +169,7 @@ class DlmsSession:
     async def get(self, attribute: CosemAttribute, selection: Selection | None = None) -> Data:
         conversation = await self._open()
         what = Step("GET", attribute)
-        if selection is not None and not conversation.association.has_selective_access:
+        if selection is not None and not conversation.association.negotiated.has_selective_access:
             raise SelectionUnavailable(ErrorWord.SERVICE_NOT_SUPPORTED, f"{what}: selective access was not negotiated")
         try:
             apdu = conversation.association.get(attribute, selection)
@@ -152,19 +185,23 @@ class DlmsSession:
 
     async def get_list(self, attributes: Sequence[CosemAttribute]) -> list[Data | MeterRefused]:
         results: list[Data | MeterRefused] = []
+        conversation = await self._open()
         while len(results) < len(attributes):
             left = attributes[len(results) :]
-            size = self._list_size()
-            if size > 1 and len(left) > 1:
-                results += await self._read_list(left[:size]) or []
-            else:
+            chosen = self._lists.choose(conversation.association.negotiated) if len(left) > 1 else None
+            if chosen is None:
                 results.append(await self._read_one(left[0]))
+            else:
+                service, size = chosen
+                part = await self._read_list(service, left[:size]) or []
+                for attribute, result in zip(left, part, strict=False):
+                    results.append(await self._read_one(attribute) if _did_not_fit(result) else result)
         return results
 
     async def set(self, attribute: CosemAttribute, value: Data | Callable[[], Data]) -> None:
         conversation = await self._open()
         what = Step("SET", attribute)
-        self._ask_to_change()
+        self.ask_to_change()
         try:
             apdu = conversation.association.set(attribute, value() if callable(value) else value)
         except DlmsError as error:
@@ -179,7 +216,7 @@ class DlmsSession:
     async def action(self, method: CosemMethod, parameter: Data | None = None) -> Data | None:
         conversation = await self._open()
         what = Step("ACTION", method)
-        self._ask_to_change()
+        self.ask_to_change()
         try:
             apdu = conversation.association.action(method, parameter)
         except DlmsError as error:
@@ -194,20 +231,14 @@ class DlmsSession:
 
     # -- several attributes at once --------------------------------------------------------------------------------
 
-    def _list_size(self) -> int:
-        """How many attributes may be asked for in one request, 1 where lists are of no use."""
-        association = self._conversation.association if self._conversation is not None else None
-        if association is None or not association.has_lists or self._lists_refused:
-            return 1
-        limit = association.request_limit
-        return MAX_LIST if limit is None else min(MAX_LIST, (limit - _LIST_HEAD) // _LIST_ITEM)
-
-    async def _read_list(self, attributes: Sequence[CosemAttribute]) -> list[Data | MeterRefused] | None:
+    async def _read_list(
+        self, service: ListService, attributes: Sequence[CosemAttribute]
+    ) -> list[Data | MeterRefused] | None:
         """None where the meter does not take the list, whatever it promised: it is not asked for one again."""
         conversation = await self._open()
         what = Step("GET list from", attributes[0])
         try:
-            apdu = conversation.association.get_list([(attribute, None) for attribute in attributes])
+            apdu = request(conversation.association, service, attributes)
         except DlmsError as error:
             raise failure_of(error, what) from error
         conversation.send(apdu)
@@ -216,15 +247,16 @@ class DlmsSession:
         except ServiceRefused as refused:
             if refused.error in _SECURITY_WORDS:
                 raise
-            event = None
-        if isinstance(event, GetListResult):
-            return [
-                each.data if each.data is not None else _refused(Step("GET", attribute), each.error)
-                for attribute, each in zip(attributes, event.results, strict=True)
-            ]
-        if event is not None and not isinstance(event, GetResult):
-            raise _unexpected(what, event)
-        self._lists_refused = True
+        else:
+            results = results_in(event)
+            if results is not None:
+                return [
+                    each.data if each.data is not None else _refused(Step("GET", attribute), each.error)
+                    for attribute, each in zip(attributes, results, strict=True)
+                ]
+            if not isinstance(event, GetResult):
+                raise _unexpected(what, event)
+        self._lists.refuse(service)
         return None
 
     async def _read_one(self, attribute: CosemAttribute) -> Data | MeterRefused:
@@ -233,12 +265,20 @@ class DlmsSession:
         except MeterRefused as refused:
             return refused
 
+    def _shelf(self) -> ImageShelf:
+        if self._images is None:
+            raise StepFailed(ErrorWord.IMAGE_MISSING, "there is no store of images")
+        return self._images
+
     # -- what the driver does --------------------------------------------------------------------------------------
 
-    async def connect(self, settings: AssociationSettings) -> None:
-        """Reserves counters, then opens the transport. Raises StepFailed, and GiveBack from the store."""
+    async def connect(self, settings: AssociationSettings, before: AssociationSettings | None = None) -> None:
+        """Reserves counters, then opens the transport. Raises StepFailed, and GiveBack from the store.
+
+        `before` are the settings that were used up to now, where the keys are others.
+        """
         self._memory.check_lockout(self.meter.device_id, self.profile.lockout)
-        self._supply = await CounterSupply.open(self._counters, self.meter.device_id, settings)
+        self._supply = await CounterSupply.open(self._counters, self.meter.device_id, settings, before)
         self._settings = settings
         self._conversation = await self._converse(settings, self._supply)
 
@@ -250,12 +290,28 @@ class DlmsSession:
         self.phase = max(self.phase, Phase.ASSOCIATING)
         try:
             self.associated = await conversation.associated()
+            await self._check_freshness(conversation.association)
         except StepFailed as failure:
             if failure.error is ErrorWord.AUTHENTICATION_FAILED:
                 self._memory.refused(self.meter.device_id, self.profile.lockout)
             raise
         self._memory.accepted(self.meter.device_id)
         self.phase = max(self.phase, Phase.READING)
+
+    async def _check_freshness(self, association: ClientAssociation) -> None:
+        """Without HLS nothing that the meter says is an answer to anything new, unless the association has a key of
+        its own: a recording of an old association must not pass for a meter. So the meter's counters must rise from
+        one to the next."""
+        settings, counter = self._settings, association.last_received_counter
+        if settings is None or settings.authentication.is_hls or settings.dedicated or counter is None:
+            return
+        assert self._supply is not None
+        title = self.proved_system_title or settings.server_system_title or b""
+        if not await self._supply.accept(title, counter):
+            error = ReplayError(f"invocation counter {counter} was received before, in another association")
+            self._alarm(error)
+            self.drop()
+            raise failure_of(error, ASSOCIATE) from error
 
     @property
     def proved_system_title(self) -> bytes | None:
@@ -280,7 +336,7 @@ class DlmsSession:
         assert self._supply is not None
         if last_accepted < self._supply.last_given:
             return False
-        await self._supply.catch_up(last_accepted)
+        await self._supply.catch_up(last_accepted, self.profile.association.max_counter_jump)
         return True
 
     async def read_as_public(self, settings: AssociationSettings, attribute: CosemAttribute) -> Data:
@@ -308,6 +364,23 @@ class DlmsSession:
         if self._conversation is not None:
             await self._conversation.release()
 
+    @property
+    def turn(self) -> int:
+        """With which of the secrets that may be the meter's a session begins: 0 the current one, 1 the pending one."""
+        return self._memory.turn(self.meter.device_id)
+
+    @turn.setter
+    def turn(self, turn: int) -> None:
+        self._memory.set_turn(self.meter.device_id, turn)
+
+    def may_send(self) -> None:
+        """GiveBack without the lease."""
+        self._checkpoint.may_send()
+
+    def use_secrets(self, secrets: Secrets) -> None:
+        """From the next association on."""
+        self.meter = msgspec.structs.replace(self.meter, secrets=secrets)
+
     def drop(self) -> None:
         """Gives up the transport; the session may connect anew."""
         if self._conversation is not None:
@@ -320,13 +393,23 @@ class DlmsSession:
         self.drop()
         await self._previous_gone()
 
+    def alarm(self, event: SecurityEvent) -> None:
+        if event not in self.alarms:
+            self.alarms.append(event)
+
     # -- steps -----------------------------------------------------------------------------------------------------
+
+    def _alarm(self, error: SecurityError) -> None:
+        self.alarm(event_of(error))
 
     async def _converse(self, settings: AssociationSettings, supply: CounterSupply | None) -> Conversation:
         counters = supply.next if supply is not None else NO_COUNTERS
         challenge = self._challenge() if settings.authentication.is_hls else b""
+        if settings.authentication is Authentication.HLS_ECDSA:
+            challenge = (challenge + self._challenge())[:MAX_CHALLENGE]  # 32 octets at least are wanted there
+        dedicated_key = os.urandom(settings.key_size) if settings.dedicated else b""
         try:
-            association = ClientAssociation(settings, counters, challenge)
+            association = ClientAssociation(settings, counters, challenge, dedicated_key)
             link, pace = link_to(self.meter.record.connection, settings, self.profile.delays)
         except DlmsError as error:
             raise failure_of(error, ASSOCIATE) from error
@@ -341,10 +424,13 @@ class DlmsSession:
             transport = await self._watch.connecting(self._connector.connect(self.meter))
         except (OSError, ValueError) as error:
             raise connect_failure(error, where) from error
+        if self.trace is not None:
+            twin, _ = link_to(connection, settings, self.profile.delays)
+            transport, link = self.trace.listen(transport, link, twin, settings)
         self._transport = transport
         self._watch.attach(transport)
         conversation = Conversation(
-            transport, link, association, self._watch, self._checkpoint, supply, pace, self._notify
+            transport, link, association, self._watch, self._checkpoint, supply, pace, self._notify, self._alarm
         )
         conversation.asks_for_release = self.profile.association.release
         try:
@@ -377,7 +463,7 @@ class DlmsSession:
             await conversation.prepare()
         return conversation
 
-    def _ask_to_change(self) -> None:
+    def ask_to_change(self) -> None:
         """Once, before the first change; after that the session finishes what it began."""
         if self.phase is not Phase.CHANGING:
             self._checkpoint.may_change()
@@ -385,6 +471,11 @@ class DlmsSession:
     def _send_change(self, conversation: Conversation, apdu: bytes) -> None:
         conversation.send(apdu)
         self.phase = Phase.CHANGING
+
+
+def _did_not_fit(result: Data | MeterRefused) -> bool:
+    """The meter could not put the value into the answer to a list; alone it may have room."""
+    return isinstance(result, MeterRefused) and result.error is ErrorWord.TRANSFER_ABORTED
 
 
 def _refused(what: Step, result: Any) -> MeterRefused:

@@ -75,6 +75,14 @@ class TcpTransport(asyncio.Protocol):
         self._closed: asyncio.Future[None] | None = None
         self._failure: Exception | None = None
 
+    @property
+    def ends(self) -> tuple[tuple[str, int], tuple[str, int]] | None:
+        """(our address and port, the meter's); None once it is closed."""
+        if self._transport is None:
+            return None
+        here, there = (self._transport.get_extra_info(name) for name in ("sockname", "peername"))
+        return (here[0], here[1]), (there[0], there[1])
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
 

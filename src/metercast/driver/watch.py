@@ -25,10 +25,10 @@ class Watchdog:
         self._timer: asyncio.TimerHandle | None = None
         self._looked = 0.0
 
-    def watch(self) -> "Watch":
-        """The limits of one session that begins now; `end` it."""
+    def watch(self, timeouts: Timeouts | None = None) -> "Watch":
+        """The limits of one session that begins now, its own where `timeouts` are given; `end` it."""
         loop = asyncio.get_running_loop()
-        watch = Watch(self, loop)
+        watch = Watch(self, loop, timeouts or self.timeouts)
         self._watches.add(watch)
         if self._timer is None:
             self._looked = loop.time()
@@ -62,15 +62,16 @@ class Watch:
     `quiet` counts the seconds since something came forward: setting it to 0 is all that a session pays for its limits.
     """
 
-    __slots__ = ("_expired", "_loop", "_task", "_transport", "_watchdog", "end_at", "patience", "quiet")
+    __slots__ = ("_expired", "_loop", "_task", "_timeouts", "_transport", "_watchdog", "end_at", "patience", "quiet")
 
-    def __init__(self, watchdog: Watchdog, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, watchdog: Watchdog, loop: asyncio.AbstractEventLoop, timeouts: Timeouts) -> None:
+        self._timeouts = timeouts
         self._watchdog = watchdog
         self._loop = loop
         self._transport: Transport | None = None
         self._task: asyncio.Task[Any] | None = None
         self._expired = False
-        self.end_at = loop.time() + watchdog.timeouts.session
+        self.end_at = loop.time() + timeouts.session
         self.patience = math.inf
         self.quiet = 0.0
 
@@ -80,7 +81,7 @@ class Watch:
         assert task is not None
         cancelled_before = task.cancelling()
         self._task = task
-        self._allow(self._watchdog.timeouts.connect)
+        self._allow(self._timeouts.connect)
         try:
             return await connect
         except asyncio.CancelledError:
@@ -94,11 +95,11 @@ class Watch:
     def attach(self, transport: Transport) -> None:
         """From now on the silence of `transport` is limited."""
         self._transport = transport
-        self._allow(self._watchdog.timeouts.progress)
+        self._allow(self._timeouts.progress)
 
     def attach_release(self) -> None:
         """From now on the short limit of the release holds."""
-        self._allow(self._watchdog.timeouts.release)
+        self._allow(self._timeouts.release)
 
     def end(self) -> None:
         self._transport = None
@@ -134,4 +135,4 @@ class Watch:
         self.quiet = 0.0
 
     def _over(self) -> TimedOut:
-        return TimedOut(f"the session took longer than {self._watchdog.timeouts.session:g} s")
+        return TimedOut(f"the session took longer than {self._timeouts.session:g} s")

@@ -11,7 +11,17 @@ from metercast.domain.problem import SHOWN, InvalidField, Problem
 T = TypeVar("T")
 
 SECRET_FIELDS = frozenset(
-    {"password", "encryptionKey", "authenticationKey", "broadcastKey", "masterKey", "key", "token", "secret"}
+    {
+        "password",
+        "encryptionKey",
+        "authenticationKey",
+        "broadcastKey",
+        "masterKey",
+        "signingKey",
+        "key",
+        "token",
+        "secret",
+    }
 )
 
 _AT = re.compile(r"^(?P<reason>.*?)(?: - at (?P<key>`key` in )?`(?P<where>\$[^`]*)`)?$", re.DOTALL)

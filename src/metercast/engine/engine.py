@@ -44,15 +44,16 @@ class Engine:
         self._store = store
         self._driver = driver
         queue = InProcessQueue()
+        limits = limits or WorkerLimits()
         self._scheduler = Scheduler(store, queue, self.stats)
         self._worker = Worker(
             store,
             queue,
-            Executor(store, driver, vault, clock),
+            Executor(store, driver, vault, clock, alarm=self.stats.alarm, slice_seconds=limits.slice_seconds),
             commands,
             self.stats,
             _OWNER_PREFIX + uuid.uuid4().hex,
-            limits or WorkerLimits(),
+            limits,
             self._scheduler.bucket_ended,
         )
         self._retention = Retention(store, self.stats, clock, retention or RetentionPolicy())

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import math
 import random
 import traceback
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from metercast.domain.meter import Meter, SealedMeter
 from metercast.domain.outcome import Outcome, OutcomeKind, Phase
 from metercast.domain.retry import Decision, History, decide, recover
 from metercast.domain.states import DeviceEvent, DeviceStatus, device_after
-from metercast.domain.words import ErrorWord
+from metercast.domain.words import ErrorWord, SecurityEvent
 from metercast.driver.contract import Driver
 from metercast.engine.bucket import ActiveBucket
 from metercast.engine.session import Session
@@ -45,19 +46,24 @@ class Executor:
         vault: Vault,
         clock: Callable[[], datetime],
         jitter: Callable[[], float] = random.random,
+        alarm: Callable[[SecurityEvent], None] = lambda event: None,
+        slice_seconds: float = math.inf,
     ) -> None:
+        """`alarm` is told of security events, which are logged too."""
         self._store = store
         self._driver = driver
         self._vault = vault
         self._clock = clock
         self._jitter = jitter
+        self._alarm = alarm
+        self._slice_seconds = slice_seconds
 
     async def begin(self, bucket: ActiveBucket, devices: Sequence[OpenDevice]) -> Begun:
         """Locks the meters and marks the devices SENT, durably. Raises LeaseLost and StoreUnavailable."""
         return await self._store.begin_attempts(bucket.lease, devices)
 
     def session(self, bucket: ActiveBucket, device: OpenDevice, begun: BegunDevice) -> Session:
-        return Session(bucket, device, begun, self._clock, self._store.keep_progress)
+        return Session(bucket, device, begun, self._clock, self._store.keep_progress, self._slice_seconds)
 
     async def run(self, session: Session) -> Result:
         """Resolve, drive, decide: the result to record. Raises nothing but CancelledError."""
@@ -76,7 +82,12 @@ class Executor:
         except Exception as error:
             return _internal_error(session, error)
         try:
-            return _bounded(await self._driver.execute(session.bucket.command, meter, session))
+            outcome = await self._driver.execute(session.bucket.command, meter, session)
+            for event in outcome.alarms:
+                self._alarm(event)
+                device_id = session.device.device_id
+                log.warning("security.event", device_id=device_id, event_kind=event.value, detail=outcome.detail)
+            return _bounded(outcome)
         except Exception as error:  # a fault of ours must not take the other meters with it
             return _internal_error(session, error)
         except asyncio.CancelledError as error:

@@ -13,7 +13,7 @@ import structlog
 from metercast.commands.contract import CommandType
 from metercast.domain.problem import Conflict, InvalidField, NotFound, Unavailable
 from metercast.domain.states import FINAL_TASK, TaskStatus
-from metercast.domain.task import Task
+from metercast.domain.task import Task, TransferProgress
 from metercast.engine.apikeys import Caller
 from metercast.store.contract import Store
 from metercast.store.images import IMAGE_CHUNK, Image
@@ -114,6 +114,14 @@ class Images:
         if reference.startswith(SHA256):
             return await self._store.find_image(reference.removeprefix(SHA256).lower())
         return next((each for each in await self._store.list_images() if each.name == reference), None)
+
+    async def progress(self, reference: str, device_id: str) -> TransferProgress | None:
+        """How far the image came into the meter; None where it is not what the meter was told to take last."""
+        image, transfer = await self.find(reference), await self._store.find_transfer(device_id)
+        if image is None or transfer is None or transfer.sha256 != image.sha256 or not transfer.total:
+            return None
+        percent = round(100 * transfer.blocks / transfer.total, 1)
+        return TransferProgress(transfer.blocks, transfer.total, percent)
 
     async def delete(self, name: str, caller: Caller) -> None:
         """Raises NotFound, and Conflict while a task that is not over names it."""

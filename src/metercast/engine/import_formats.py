@@ -28,11 +28,17 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "protection": ("associations", ASSOCIATION, "protection"),
     "securitySuite": ("associations", ASSOCIATION, "securitySuite"),
     "clientSystemTitle": ("associations", ASSOCIATION, "clientSystemTitle"),
+    "keySet": ("associations", ASSOCIATION, "keySet"),
+    "dedicatedCiphering": ("associations", ASSOCIATION, "dedicatedCiphering"),
+    "generalProtection": ("associations", ASSOCIATION, "generalProtection"),
+    "hlsMethod": ("associations", ASSOCIATION, "hlsMethod"),
+    "serverPublicKey": ("associations", ASSOCIATION, "serverPublicKey"),
     "password": ("associations", ASSOCIATION, "password"),
     "encryptionKey": ("associations", ASSOCIATION, "encryptionKey"),
     "authenticationKey": ("associations", ASSOCIATION, "authenticationKey"),
     "broadcastKey": ("associations", ASSOCIATION, "broadcastKey"),
     "masterKey": ("associations", ASSOCIATION, "masterKey"),
+    "signingKey": ("associations", ASSOCIATION, "signingKey"),
     "serverSystemTitle": ("identity", "serverSystemTitle"),
     "logicalDeviceName": ("identity", "logicalDeviceName"),
 }
@@ -40,6 +46,8 @@ REQUIRED = ("deviceId", "host")
 _NUMBERS = frozenset(
     {"port", "addressSize", "physicalDevice", "maxSessions", "serverSap", "clientSap", "securitySuite"}
 )
+_YES_OR_NO = frozenset({"dedicatedCiphering", "generalProtection"})
+_WORDS = {"true": True, "false": False}
 
 Row = tuple[int, dict[str, Any] | Problem]  # the line's number, from 1, and its record or what is wrong with it
 
@@ -143,5 +151,6 @@ def _record(header: list[str], cells: list[str]) -> dict[str, Any]:
         for step in outer:
             inside = inside.setdefault(step, {})
         is_number = name in _NUMBERS and cell.isascii() and cell.isdigit() and len(cell) < 10
-        inside[last] = int(cell) if is_number else cell
+        value: int | bool | str = int(cell) if is_number else cell
+        inside[last] = _WORDS.get(cell.lower(), cell) if name in _YES_OR_NO else value
     return record

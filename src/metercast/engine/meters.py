@@ -26,6 +26,7 @@ from metercast.domain.meter import (
 )
 from metercast.domain.problem import Conflict, InvalidField
 from metercast.domain.replacement import SecretKind
+from metercast.domain.secret_changes import StillNeeded, give
 from metercast.engine.apikeys import Caller
 from metercast.engine.decoding import shows_all_but_secrets
 from metercast.profiles.model import GENERIC
@@ -36,9 +37,10 @@ log = structlog.get_logger()
 
 _HOW = "Write-only. Left out: the stored one stays; null: it is removed."
 Password = Annotated[str, msgspec.Meta(description=f"Text, or hex: and octets. {_HOW}")]
-Key = Annotated[str, msgspec.Meta(description=f"32 hex digits. {_HOW}")]
+Key = Annotated[str, msgspec.Meta(description=f"32 hex digits, or 64 with security suite 2. {_HOW}")]
+SigningKey = Annotated[str, msgspec.Meta(description=f"Hex of the number, or PEM. {_HOW}")]
 
-_SHOWN_OF_ASSOCIATIONS = frozenset(Association.__struct_encode_fields__)
+_SHOWN_OF_ASSOCIATIONS = frozenset(Association.__struct_encode_fields__) - {"serverPublicKey"}
 
 
 class AssociationRequest(Association, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
@@ -49,6 +51,7 @@ class AssociationRequest(Association, frozen=True, rename="camel", forbid_unknow
     authentication_key: Key | msgspec.UnsetType | None = msgspec.UNSET
     broadcast_key: Key | msgspec.UnsetType | None = msgspec.UNSET
     master_key: Key | msgspec.UnsetType | None = msgspec.UNSET
+    signing_key: SigningKey | msgspec.UnsetType | None = msgspec.UNSET
 
     @property
     def given(self) -> dict[SecretKind, str | None]:
@@ -82,21 +85,22 @@ class MeterRequest(MeterRecord, frozen=True, rename="camel", forbid_unknown_fiel
         return MeterRecord(**fields | {"associations": plain})
 
     def secrets(self, stored: Secrets) -> Secrets:
-        """Those given, and those `stored` that were left out; what is pending stays, whatever is given.
+        """Those given, and those `stored` that were left out; what Metercast made stays, whatever is given.
 
-        Raises InvalidField without the value, and Conflict where a secret would be removed that is being replaced.
+        Raises InvalidField without the value, and Conflict where a secret would be lost that is stored nowhere else.
         """
         merged: Secrets = {}
         for name, each in self.associations.items():
             merged[name] = stored.get(name, _NO_SECRETS)
             for kind, value in each.given.items():
-                merged[name] = merged[name].with_value(kind, value)
-            check_secrets(name, merged[name])
+                try:
+                    merged[name] = give(merged[name], kind, value)
+                except StillNeeded:
+                    raise _still_needed(name, [kind]) from None
+            check_secrets(name, merged[name], each.security_suite)
         for name, old in stored.items():
-            removed = [kind for kind in old.pending if merged.get(name, _NO_SECRETS).value(kind) is None]
-            if any(old.value(kind) is not None or name not in merged for kind in removed):
-                what = ", ".join(f"associations.{name}.{kind.value}" for kind in removed)
-                raise Conflict(f"{what}: being replaced, and the meter may hold either; end that first (REPLACE_KEYS)")
+            if name not in merged and old.replacements:
+                raise _still_needed(name, list(old.replacements))
         return merged
 
 
@@ -271,6 +275,12 @@ class Meters:
             created_at=stored.created_at,
             updated_at=stored.updated_at,
         )
+
+
+def _still_needed(association: str, kinds: list[SecretKind]) -> Conflict:
+    what = ", ".join(f"associations.{association}.{kind.value}" for kind in kinds)
+    reason = "made or being replaced by REPLACE_KEYS, and stored nowhere else"
+    return Conflict(f"{what}: {reason}; delete the device to give it up")
 
 
 def _shown(secrets: Secrets) -> dict[str, dict[str, ShownReplacement]] | msgspec.UnsetType:

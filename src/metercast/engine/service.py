@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from datetime import datetime
 from typing import Protocol
 
+import msgspec
 import structlog
 
 from metercast.commands.contract import CommandType
 from metercast.commands.parameters import ROOT, parse_parameters
 from metercast.domain.problem import Conflict, InvalidField, NotFound, Unavailable
-from metercast.domain.states import FINAL_TASK, DeviceStatus, IllegalTransition, TaskStatus
+from metercast.domain.states import FINAL_DEVICE, FINAL_TASK, DeviceStatus, IllegalTransition, TaskStatus
 from metercast.domain.task import DeviceCommand, DeviceCommandDetail, Task
 from metercast.engine.apikeys import ApiKeys, Caller
 from metercast.engine.images import Images
@@ -25,12 +26,14 @@ from metercast.engine.submission import (
     check_devices,
     check_idempotency_key,
     check_number,
+    check_role,
     find_command,
     in_utc,
     most_devices,
     new_task,
     task_id_for,
 )
+from metercast.engine.traces import Traces
 from metercast.profiles.model import GENERIC
 from metercast.store.contract import Store
 from metercast.store.pages import Page
@@ -68,10 +71,12 @@ class Service:
         clock: Callable[[], datetime],
         rules: SubmissionRules | None = None,
         profiles: Collection[str] = (GENERIC,),
+        traces: Traces | None = None,
     ) -> None:
         self.meters = Meters(store, sealer, profiles)
         self.keys = ApiKeys(store)
         self.images = Images(store, commands.values())
+        self.traces = traces or Traces(None, clock)
         self.submitted: Counter[str] = Counter()  # tasks since the start of this process, by command type
         self._store = store
         self._commands = commands
@@ -149,6 +154,7 @@ class Service:
             command = find_command(parent.command_type, self._commands)
             parameters = parse_parameters(command, parent.command_params, now)
             traits, follow_up = command.traits_for(parameters), command.follow_up_of(parameters)
+            check_role(traits, command.name, caller)
             check_number(count, command, parent.command_params, self._rules)
         except InvalidField as error:
             raise Conflict(f"task {parent.task_id} can't be asked for again: {error.detail}") from None
@@ -202,7 +208,7 @@ class Service:
         return _same_body(created, idempotency_key)
 
     def _new_task(self, header: SubmitHeader, task_id: str, body_hash: str, caller: Caller) -> NewTask:
-        return new_task(header, task_id, body_hash, self._commands, self._rules, self._clock(), caller.name)
+        return new_task(header, task_id, body_hash, self._commands, self._rules, self._clock(), caller)
 
     async def _exists(self, task_id: str) -> bool:
         try:
@@ -296,7 +302,14 @@ class Service:
         return await self._store.list_devices(task_id, query, limit, cursor)
 
     async def device(self, task_id: str, device_id: str) -> DeviceCommandDetail:
-        return await self._store.get_device_command(task_id, device_id)
+        found = await self._store.get_device_command(task_id, device_id)
+        command = self._commands.get(found.command_type)
+        if command is None or command.image_of is None or found.command_status in FINAL_DEVICE:
+            return found
+        task = await self._store.get_task(task_id)
+        image = command.image_named(task.command_params)
+        progress = None if image is None else await self.images.progress(image, device_id)
+        return msgspec.structs.replace(found, progress=progress)
 
     async def errors(self, task_id: str) -> list[ErrorCount]:
         return await self._store.error_counts(task_id)

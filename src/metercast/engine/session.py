@@ -1,6 +1,7 @@
 """One session of one device command: what the executor runs and the driver asks."""
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -18,7 +19,9 @@ KeepProgress = Callable[[Lease, int, int, Any], Awaitable[None]]
 class Session:
     """Implements driver.contract.Checkpoint over the state of the bucket."""
 
-    __slots__ = ("begun", "bucket", "clock", "device", "keep", "sent", "settled")
+    __slots__ = (
+        "begun", "begun_at", "bucket", "clock", "device", "keep", "sent", "settled", "slice_seconds", "wanted",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -27,6 +30,7 @@ class Session:
         begun: BegunDevice,
         clock: Callable[[], datetime],
         keep: KeepProgress,
+        slice_seconds: float = math.inf,
     ) -> None:
         self.bucket = bucket
         self.device = device
@@ -34,7 +38,14 @@ class Session:
         self.clock = clock
         self.keep = keep
         self.sent = False
+        self.begun_at = time.monotonic()
+        self.slice_seconds = slice_seconds
+        self.wanted = False  # something else waits for the meter, its channel, or the slot
         self.settled = False  # what earlier sessions left open, and this one did before, is known
+
+    @property
+    def task_id(self) -> str:
+        return self.bucket.task.task_id
 
     @property
     def verify_first(self) -> bool:
@@ -43,6 +54,16 @@ class Session:
     @property
     def progress(self) -> Any:
         return self.begun.progress
+
+    @property
+    def should_yield(self) -> bool:
+        bucket = self.bucket
+        return (
+            self.wanted
+            or not bucket.runs
+            or time.monotonic() - self.begun_at >= self.slice_seconds
+            or self.clock() >= bucket.task.expires_at
+        )
 
     async def settle(self, progress: Any) -> None:
         """Where the store is away it is asked again until the lease's own deadline."""

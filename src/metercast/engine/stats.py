@@ -3,7 +3,7 @@
 from collections import Counter
 
 from metercast.domain.states import DeviceStatus
-from metercast.domain.words import ErrorWord
+from metercast.domain.words import ErrorWord, SecurityEvent
 
 
 class EngineStats:
@@ -16,7 +16,12 @@ class EngineStats:
         self.late_results = 0
         self.leases_lost = 0
         self.results: Counter[tuple[DeviceStatus, ErrorWord | None]] = Counter()
+        self.security_events: Counter[SecurityEvent] = Counter()
         self.scheduler_passes = 0
         self.follow_ups = 0
         self.tasks_retired = 0
         self.rows_swept = 0
+
+    def alarm(self, event: SecurityEvent) -> None:
+        """A session met it."""
+        self.security_events[event] += 1

@@ -10,10 +10,13 @@ import msgspec
 
 from metercast.commands.contract import CommandType
 from metercast.commands.parameters import convert, parse_parameters
+from metercast.domain.command import CommandTraits
 from metercast.domain.meter import check_device_id
-from metercast.domain.problem import InvalidField
+from metercast.domain.problem import Forbidden, InvalidField
 from metercast.domain.retry import Attempts, RetryPolicy, Seconds
 from metercast.domain.task import DeviceId
+from metercast.engine.apikeys import Caller
+from metercast.store.keys import Role
 from metercast.store.tasks import DEFAULT_BUCKET, NewTask
 
 FURTHEST = timedelta(days=3660)  # ahead of now: a later time is a mistake
@@ -136,15 +139,16 @@ def new_task(
     commands: Mapping[str, CommandType],
     rules: SubmissionRules,
     now: datetime,
-    requested_by: str,
+    caller: Caller,
 ) -> NewTask:
-    """The task to store, everything validated but its devices. Raises InvalidField."""
+    """The task to store, everything validated but its devices. Raises InvalidField, and Forbidden by check_role."""
     for path, word in (("commandId", request.command_id), ("requestedBy", request.requested_by)):
         if word is not None and not word.isprintable():
             raise InvalidField(path, word, "holds printable characters only")
     command = find_command(request.command_type, commands)
     parameters = parse_parameters(command, request.command_params, now)
     traits, follow_up = command.traits_for(parameters), command.follow_up_of(parameters)
+    check_role(traits, command.name, caller)
     scheduled_at = max(request.scheduled_at or now, now)
     if scheduled_at > now + FURTHEST:
         raise InvalidField("scheduledAt", _text(scheduled_at), "more than ten years ahead")
@@ -164,11 +168,20 @@ def new_task(
         scheduled_at=scheduled_at,
         expires_at=expires_at,
         priority=request.priority,
-        requested_by=request.requested_by or requested_by,
+        requested_by=request.requested_by or caller.name,
         retry=_retry(request.retry, rules.retry),
         follow_up_at=None if follow_up is None else follow_up.due_at,
         bucket_size=rules.bucket_size,
     )
+
+
+def check_role(traits: CommandTraits, name: str, caller: Caller) -> None:
+    """Forbidden where the command is privileged and the caller is no engineer."""
+    if traits.is_privileged and not caller.role.includes(Role.ENGINEER):
+        raise Forbidden(
+            f"{name} with these parameters needs the role {Role.ENGINEER.value}; "
+            f"the key {caller.name!r} is {caller.role.value}"
+        )
 
 
 def find_command(name: str, commands: Mapping[str, CommandType]) -> CommandType:

@@ -24,6 +24,7 @@ from metercast.engine.queue import BucketQueue
 from metercast.engine.session import Session
 from metercast.engine.stats import EngineStats
 from metercast.engine.writer import ResultWriter
+from metercast.engine.yielding import Yielding
 from metercast.store.attempts import AttemptStore, Begun, DueBucket, LeasedBucket, LeaseLost, OpenDevice, Result
 
 log = structlog.get_logger()
@@ -56,6 +57,7 @@ class Worker:
         self._released = released
         self._writer = ResultWriter(store, stats, self._recorded)
         self._channels = Channels()
+        self._yielding = Yielding()
         self._holdings = Holdings(store, stats, limits, self._channels.forget)
         self._free = limits.sessions
         self._meters: set[str] = set()  # in a session here; a lock in the store does not outlive its lease
@@ -218,10 +220,14 @@ class Worker:
             if not bucket.runs:
                 continue
             batch = []
+            is_long = bucket.command.type.traits.is_long
             while self._free and bucket.startable:
                 device = bucket.startable.popleft()
                 assert device.channel is not None
                 if device.device_id in self._meters:
+                    self._yielding.want_meter(device.device_id, bucket.task.conflict_group)
+                    bucket.wait(device, now + self._limits.lock_retry_seconds)
+                elif is_long and self._yielding.is_kept(device.device_id):
                     bucket.wait(device, now + self._limits.lock_retry_seconds)
                 elif self._channels.enter(device.channel, device.max_sessions):
                     self._free -= 1
@@ -229,10 +235,23 @@ class Worker:
                     bucket.in_flight[device.position] = device
                     batch.append(device)
                 else:
+                    if not is_long:
+                        self._yielding.want_place(device.channel)
                     self._channels.park(bucket, device)
             if batch:
                 batches.append((bucket, batch))
+        if not self._free:
+            self._want_slots()
         return batches
+
+    def _want_slots(self) -> None:
+        """Long sessions make room for short commands, not for one another."""
+        waiting = 0
+        for bucket in self._holdings.in_order():
+            if bucket.runs and not bucket.command.type.traits.is_long:
+                waiting += len(bucket.startable)
+        if waiting:
+            self._yielding.want_slots(waiting)
 
     async def _begin(self, bucket: ActiveBucket, devices: list[OpenDevice]) -> None:
         waiting = {device.position: device for device in devices}
@@ -260,7 +279,9 @@ class Worker:
         for each in begun.begun:
             self._stats.sessions_begun += 1
             self._stats.sessions_in_flight += 1
-            self._pool.start(self._executor.session(bucket, waiting.pop(each.position), each))
+            session = self._executor.session(bucket, waiting.pop(each.position), each)
+            self._yielding.began(session)
+            self._pool.start(session)
         now = time.monotonic()
         for position in begun.locked:
             bucket.wait(waiting[position], now + self._limits.lock_retry_seconds)
@@ -282,6 +303,7 @@ class Worker:
         assert device.channel is not None
         self._free += 1
         self._meters.discard(device.device_id)
+        self._yielding.ended(device.device_id)
         self._channels.leave(device.channel)
         self._woken.set()
         if self._free >= self._enough:

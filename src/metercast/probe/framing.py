@@ -15,7 +15,7 @@ from metercast.dlms.initiate import InitiateRequest
 from metercast.dlms.wrapper import WrapperFrame, encode_wrapper
 from metercast.domain.meter import Connection, Framing
 from metercast.driver.transport import Connector, Transport
-from metercast.probe.line import connect, hear
+from metercast.probe.line import Trace, connect, hear
 from metercast.probe.settings import ProbeSettings
 
 EVERYTHING: Final = Conformance(
@@ -41,9 +41,10 @@ class Heard(NamedTuple):
 class FramingSearch:
     """Opens few connections, one after the other, each closed before the next."""
 
-    def __init__(self, settings: ProbeSettings, connector: Connector) -> None:
+    def __init__(self, settings: ProbeSettings, connector: Connector, trace: Trace | None = None) -> None:
         self._settings = settings
         self._connector = connector
+        self._trace = trace
         self._connections = 0
         self._is_foreign = False
         self.notes: list[str] = []
@@ -163,7 +164,8 @@ class FramingSearch:
             await asyncio.sleep(settings.delay)
         self._connections += 1
         connection = Connection(host=settings.host, port=settings.port, framing=framing)
-        return await connect(self._connector, connection, settings.timeout)
+        transport = await connect(self._connector, connection, settings.timeout)
+        return transport if self._trace is None else self._trace.listen_plain(transport)
 
     def _not_dlms(self, what: str, heard: bytes) -> None:
         self._is_foreign = self._is_foreign or bool(heard)

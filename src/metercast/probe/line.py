@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from metercast.dlms.errors import DlmsError
 from metercast.dlms.link import Link
+from metercast.dlms.settings import AssociationSettings
 from metercast.domain.meter import Connection, Meter, MeterRecord
 from metercast.driver.errors import PeerClosed, TransportError
 from metercast.driver.transport import Connector, Transport
@@ -18,6 +19,18 @@ _POLLS: Final = 3
 
 class NoAnswer(TransportError):
     """The meter was silent for as long as a probe waits."""
+
+
+class Trace(Protocol):
+    """Where a probe is written down; see metercast.trace."""
+
+    def listen(
+        self, transport: Transport, link: Link, twin: Link, settings: AssociationSettings
+    ) -> tuple[Transport, Link]: ...
+
+    def listen_plain(self, transport: Transport) -> Transport:
+        """For octets that are known to hold no secret."""
+        ...
 
 
 async def connect(connector: Connector, connection: Connection, seconds: float) -> Transport:

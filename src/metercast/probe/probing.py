@@ -23,7 +23,7 @@ from metercast.driver.words import rejection_text
 from metercast.probe.association import NotOpened, ProbeAssociation, decoded_answer
 from metercast.probe.draft import draft_of
 from metercast.probe.framing import FramingSearch, Heard, public_aarq
-from metercast.probe.line import Line, connect
+from metercast.probe.line import Line, Trace, connect
 from metercast.probe.reading import Reading
 from metercast.probe.report import AssociationFacts, IdentityFacts, LineFacts, Report, SecurityFacts
 from metercast.probe.settings import Credentials, ProbeSettings
@@ -47,11 +47,13 @@ class Probe:
         connector: Connector,
         now: Callable[[], datetime],
         credentials: Credentials | None = None,
+        trace: Trace | None = None,
     ) -> None:
         self._settings = settings
         self._connector = connector
         self._now = now
         self._credentials = credentials
+        self._trace = trace
         self._report = Report(
             target=f"{settings.host}:{settings.port}",
             probed_at=now().isoformat(timespec="seconds").replace("+00:00", "Z"),
@@ -75,7 +77,7 @@ class Probe:
         return report
 
     async def _run(self) -> None:
-        search = FramingSearch(self._settings, self._connector)
+        search = FramingSearch(self._settings, self._connector, self._trace)
         try:
             heard = await search.find()
         except (OSError, ValueError) as error:
@@ -219,8 +221,12 @@ class Probe:
     async def _line(self, settings: AssociationSettings) -> Line:
         """A connection of its own, after the pause."""
         await asyncio.sleep(self._settings.delay)
-        link, _ = link_to(self._connection, settings, BUILT_IN.get(GENERIC).delays)
+        delays = BUILT_IN.get(GENERIC).delays
+        link, _ = link_to(self._connection, settings, delays)
         transport = await connect(self._connector, self._connection, self._settings.timeout)
+        if self._trace is not None:
+            twin, _ = link_to(self._connection, settings, delays)
+            transport, link = self._trace.listen(transport, link, twin, settings)
         return Line(transport, link, self._settings.timeout)
 
 

@@ -1,12 +1,13 @@
 """The draft of a profile: what the meter showed itself to do otherwise than the generic profile says."""
 
 import re
+from collections.abc import Iterator
 from typing import Any, Final
 
 from metercast.probe.report import Report
-from metercast.profiles.collection import BUILT_IN, load_one
+from metercast.profiles.collection import BUILT_IN
+from metercast.profiles.draft import draft
 from metercast.profiles.errors import ProfileError
-from metercast.profiles.files import parse_text
 from metercast.profiles.model import GENERIC
 
 _NOT_OF_A_NAME: Final = re.compile("[^a-z0-9]+")
@@ -29,70 +30,47 @@ def profile_name(report: Report) -> str:
 
 def draft_profile(report: Report) -> tuple[str, bool]:
     """(the file's text, whether anything differs from generic)."""
-    tables = {name: values for name, values in _differences(report).items() if values}
     title = report.identity.logical_device_name or report.target
-    lines = [f'extends = "{GENERIC}"', f"description = {_toml(f'Draft from a probe of {title[:64]}: check each line')}"]
-    for table, values in tables.items():
-        lines += ["", f"[{table}]"]
-        lines += [f"{key} = {_toml(value)}" + (f"  # {why}" if why else "") for key, (value, why) in values.items()]
-    if not tables:
-        lines.append("# nothing was seen that differs from generic")
-    text = "\n".join(lines) + "\n"
+    shown = "".join(each if each.isprintable() else "?" for each in title[:64])
+    values: dict[str, Any] = {"description": f"Draft from a probe of {shown}: check each line"}
+    notes: dict[str, str] = {}
+    for key, value, note in _differences(report):
+        values[key] = value
+        if note:
+            notes[key] = note
     try:
-        load_one(parse_text(text, profile_name(report), "the drafted profile"))
+        return draft(profile_name(report), values, notes=notes), len(values) > 1
     except ProfileError as error:
-        report.notes.append(str(error))
-    return text, bool(tables)
+        report.notes.append(f"no profile could be drafted: {error}")
+        return "", False
 
 
-def _differences(report: Report) -> dict[str, dict[str, tuple[Any, str]]]:
+def _differences(report: Report) -> Iterator[tuple[str, Any, str]]:
+    """(key, value, why)."""
     generic = BUILT_IN.get(GENERIC)
-    dates: dict[str, tuple[Any, str]] = {}
+    yield from _objects(report)
     if report.clock is not None and report.clock.sign == "inverted":
-        dates["deviation_sign"] = ("inverted", f"told {report.clock.deviation_minutes} minutes")
-    management: dict[str, tuple[Any, str]] = {}
+        yield "dates.deviation_sign", "inverted", f"told {report.clock.deviation_minutes} minutes"
     facts = report.management
-    if facts is not None and facts.is_open and facts.client_sap != generic.clients["management"].sap:
-        management["sap"] = (facts.client_sap, "")
-    usual = str(generic.clients["management"].invocation_counter)
-    counters = report.security.invocation_counters
-    if counters and usual not in counters:
-        management["invocation_counter"] = (next(iter(counters)), "check whose counter it is")
-    public: dict[str, tuple[Any, str]] = {}
-    if report.public.is_open and report.public.client_sap != generic.clients["public"].sap:
-        public["sap"] = (report.public.client_sap, "")
-    buffers: dict[str, tuple[Any, str]] = {}
     offers = (facts.conformance if facts is not None else []) or report.public.conformance
     if offers and "selective-access" not in offers:
-        buffers["by_range"] = buffers["by_entry"] = (False, "no selective access was offered")
-    association: dict[str, tuple[Any, str]] = {}
+        yield "buffers.by_range", False, "no selective access was offered"
+        yield "buffers.by_entry", False, "no selective access was offered"
+    if facts is not None and facts.is_open and facts.client_sap != generic.clients["management"].sap:
+        yield "clients.management.sap", facts.client_sap, ""
+    counters = report.security.invocation_counters
+    if counters and str(generic.clients["management"].invocation_counter) not in counters:
+        yield "clients.management.invocation_counter", next(iter(counters)), "check whose counter it is"
+    if report.public.is_open and report.public.client_sap != generic.clients["public"].sap:
+        yield "clients.public.sap", report.public.client_sap, ""
     if report.public.released is False and not (facts is not None and facts.released):
-        association["release"] = (False, "the RLRQ was not answered")
-    return {
-        "objects": _objects(report),
-        "dates": dates,
-        "buffers": buffers,
-        "clients.management": management,
-        "clients.public": public,
-        "association": association,
-    }
+        yield "association.release", False, "the RLRQ was not answered"
 
 
-def _objects(report: Report) -> dict[str, tuple[Any, str]]:
+def _objects(report: Report) -> Iterator[tuple[str, Any, str]]:
     """Where the usual object is missing and there is one other of its class."""
     usual = BUILT_IN.get(GENERIC).objects
-    found: dict[str, tuple[Any, str]] = {}
     for name, class_id in _ONLY_ONES.items():
         there = [each["obis"] for each in report.objects if each["class"] == class_id]
         if len(there) == 1 and there[0] != str(getattr(usual, name)):
-            found[name] = (there[0], f"the one of class {class_id}")
-    return found
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        return str(value)
-    text = "".join(each if each.isprintable() and each not in '"\\' else "?" for each in str(value))
-    return f'"{text}"'
+            yield f"objects.{name}", there[0], f"the one of class {class_id}"

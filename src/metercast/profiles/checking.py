@@ -1,6 +1,7 @@
 """From merged values to a profile; what is wrong is told by file, field and value."""
 
 import re
+from itertools import combinations
 from typing import Any
 
 import msgspec
@@ -56,14 +57,20 @@ def _check(profile: Profile, merged: Merged, source: str) -> None:
         require(name in profile.clients, "clients", sorted(profile.clients), f"the client {name} is missing")
     counter = profile.association.counter_client
     require(counter in profile.clients, "association.counter_client", counter, "no such client in clients")
-    logs: dict[LogicalName, str] = {}
-    for name, log in profile.events.items():
-        other = logs.setdefault(log.object, name)
-        require(other == name, f"events.{name}.object", str(log.object), f"the object of the log {other}")
-    seen: dict[int, str] = {}
-    for name, client in profile.clients.items():
-        other = seen.setdefault(client.sap, name)
-        require(other == name, f"clients.{name}.sap", client.sap, f"the address of the client {other}")
+    size = profile.association.max_receive_pdu
+    require(size not in range(1, 12), "association.max_receive_pdu", size, "1 to 11 are reserved")
+    logs = {f"events.{name}.object": str(log.object) for name, log in profile.events.items()}
+    clients = {f"clients.{name}.sap": client.sap for name, client in profile.clients.items()}
+    for table in (logs, clients):
+        for one, other in combinations(table, 2):
+            if table[one] == table[other]:
+                mine, theirs = sorted((one, other), key=lambda field: _nearness(field, merged))
+                require(False, mine, table[mine], f"the same as {theirs}")
+
+
+def _nearness(field: str, merged: Merged) -> int:
+    """How far the file of that value is from the profile: of two that clash the nearest is told."""
+    return merged.files.index(merged.sources[field])
 
 
 def _profile_error(message: str, values: dict[str, Any], sources: Sources, source: str) -> ProfileError:

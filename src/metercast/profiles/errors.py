@@ -6,10 +6,11 @@ from metercast.domain.problem import shown
 
 
 class ProfileError(Exception):
-    """`source` is the file, `field` its key with dots (None: the file as a whole)."""
+    """`source` is the file, `field` its key with dots (None: the file as a whole). The text is one printable line."""
 
     def __init__(self, source: str, field: str | None, reason: str) -> None:
-        super().__init__(f"{source}: {reason}" if field is None else f"{source}: {field}: {reason}")
+        text = f"{source}: {reason}" if field is None else f"{source}: {shown(field)}: {reason}"
+        super().__init__("".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text))
         self.source = source
         self.field = field
         self.reason = reason

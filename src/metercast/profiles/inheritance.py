@@ -10,11 +10,13 @@ Sources = dict[str, str]
 
 
 class Merged(NamedTuple):
-    """`sources` tells the file of each value by its key with dots; `chain` the profile and whom it extends."""
+    """`sources` tells the file of each value by its key with dots; `chain` the profile and whom it extends, and
+    `files` the files of these."""
 
     values: dict[str, Any]
     sources: Sources
     chain: tuple[str, ...]
+    files: tuple[str, ...]
 
 
 def merge(name: str, known: Mapping[str, ProfileFile]) -> Merged:
@@ -27,7 +29,7 @@ def merge(name: str, known: Mapping[str, ProfileFile]) -> Merged:
     sources: Sources = {}
     for each in reversed(line):
         _lay_over(values, each.values, "", each.source, sources)
-    return Merged(values, sources, tuple(each.name for each in line))
+    return Merged(values, sources, tuple(each.name for each in line), tuple(each.source for each in line))
 
 
 def _line(name: str, known: Mapping[str, ProfileFile]) -> list[ProfileFile]:

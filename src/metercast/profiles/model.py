@@ -21,6 +21,19 @@ ItemName = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)]
 CalendarPart = Literal["name", "seasons", "weeks", "days"]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=3600)]
 Modes = Annotated[list[Annotated[int, msgspec.Meta(ge=0, le=255)]], msgspec.Meta(max_length=64)]
+Service = Literal[
+    "general-block-transfer",
+    "priority-management",
+    "block-transfer-get",
+    "block-transfer-set",
+    "block-transfer-action",
+    "multiple-references",
+    "access",
+    "selective-access",
+    "event-notification",
+    "data-notification",
+    "delta-value-encoding",
+]
 Code = Annotated[str, msgspec.Meta(pattern="^[0-9]{1,5}$")]
 
 
@@ -47,8 +60,17 @@ class Objects(Section, frozen=True):
     limiter: Annotated[LogicalName, _about("SET_LIMITER (class 71)")]
     billing_scripts: Annotated[LogicalName, _about("BILLING_RESET: the script table (class 9)")]
     billing_counter: Annotated[LogicalName, _about("BILLING_RESET: what proves that it ran (class 1)")]
-    association: Annotated[LogicalName, _about("READ_ASSOCIATION (class 15)")]
-    security_setup: Annotated[LogicalName, _about("READ_SECURITY, and the check of the system title (class 64)")]
+    image_transfer: Annotated[LogicalName, _about("FIRMWARE_UPDATE (class 18)")]
+    image_activation_scripts: Annotated[LogicalName, _about("FIRMWARE_UPDATE: what a timed activation runs (class 9)")]
+    image_activation_schedule: Annotated[LogicalName, _about("FIRMWARE_UPDATE: when it runs (class 22)")]
+    firmware_version: Annotated[LogicalName, _about("FIRMWARE_UPDATE: the version that runs (class 1)")]
+    push_setup: Annotated[LogicalName, _about("SET_PUSH_SETUP (class 40)")]
+    association: Annotated[
+        LogicalName, _about("READ_ASSOCIATION, REPLACE_KEYS for passwords, and what needs the object list (class 15)")
+    ]
+    security_setup: Annotated[
+        LogicalName, _about("READ_SECURITY, REPLACE_KEYS, and the check of the system title (class 64)")
+    ]
     logical_device_name: Annotated[LogicalName, _about("The check of the identity (class 1)")]
 
 
@@ -181,6 +203,19 @@ class AssociationRules(Section, frozen=True):
     """How associations begin and end."""
 
     counter_client: Annotated[ItemName, _about("The client of `clients` that reads invocation counters")]
+    max_counter_jump: Annotated[
+        int,
+        msgspec.Meta(
+            ge=1, le=2**32 - 1, description="How far an invocation counter may go up at the word of a meter, at once"
+        ),
+    ]
+    max_receive_pdu: Annotated[
+        int,
+        msgspec.Meta(ge=0, le=0xFFFF, description="The largest APDU that we say we take, in octets; 0: no limit"),
+    ]
+    withheld_services: Annotated[
+        list[Service], _about("Services that are not proposed, for a meter that then refuses the association")
+    ]
     release: Annotated[bool, _about("RLRQ ends an association; without, the connection or the HDLC link does")]
 
 

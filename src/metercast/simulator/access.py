@@ -86,6 +86,13 @@ class ObjectAccess:
             return ConfirmedServiceError(_SERVICE_NUMBERS[tag], 3, 2).encode()
         return ExceptionResponse(StateError.SERVICE_NOT_ALLOWED, ServiceErrorCode.SERVICE_NOT_SUPPORTED).encode()
 
+    def refuses_access(self) -> bool:
+        """Whether a fault lets the meter refuse the ACCESS service."""
+        fault = self._faults.refuse_lists
+        if fault is not None:
+            self._observer.fault_played(fault.kind)
+        return fault is not None
+
     def _attribute(self, attribute: CosemAttribute) -> Attribute:
         return self._model.attribute(
             self._caller.client_sap, attribute.class_id, attribute.logical_name, attribute.index

@@ -5,15 +5,19 @@ from typing import Literal
 
 import click
 
+from metercast.simulator.dialect import LIKE
 from metercast.simulator.faults import FaultRule, parse_fault_rules
+from metercast.simulator.firmware import make_image
 from metercast.simulator.population import MAX_METERS, Population
 from metercast.simulator.process import SimulatorOptions, run_simulator
-from metercast.simulator.spec import AUTHENTICATIONS, DEFAULT_MAX_PDU, Authentication, HdlcSpec
+from metercast.simulator.spec import AUTHENTICATIONS, DEFAULT_MAX_PDU, Authentication, HdlcSpec, Suite
 
 DEFAULT_BASE_PORT = 24059
+IMAGE_VERSION, IMAGE_OCTETS = "SIM-2.0", 64 << 10
 
 Security = Literal["mixed"] | Authentication
 Chosen = Literal["none", "authenticated", "encrypted", "both"]
+_SUITES: dict[str, Suite] = {"0": 0, "1": 1, "2": 2}
 _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 
 
@@ -35,6 +39,13 @@ _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
     type=click.Choice(["none", "authenticated", "encrypted", "both"]),
     help="What every meter demands; by default both for hls-gmac, else none.",
 )
+@click.option(
+    "--suite",
+    type=click.Choice(["0", "1", "2"]),
+    help="Security suite; by default 1 for hls-ecdsa, else 0.",
+)
+@click.option("--dedicated", is_flag=True, help="Their records ask for dedicated keys, where they encrypt.")
+@click.option("--general", is_flag=True, help="Their records ask for general ciphering, where they cipher.")
 @click.option("--gateway", type=click.IntRange(0), default=0, show_default=True, help="How many stand behind one.")
 @click.option("--gateway-queues", is_flag=True, help="A second connection to the gateway waits, not closes.")
 @click.option("--hdlc", is_flag=True, help="The meters speak HDLC over TCP, not the wrapper.")
@@ -45,9 +56,21 @@ _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 @click.option("--time-zone", default="Europe/Amsterdam", show_default=True, help="IANA zone of the meters.")
 @click.option("--control-mode", type=click.IntRange(0, 7), default=4, show_default=True, help="Of their relays.")
 @click.option("--multiple-references", is_flag=True, help="The meters take requests with lists.")
+@click.option(
+    "--like",
+    type=click.Choice(list(LIKE)),
+    default="generic",
+    show_default=True,
+    help="Meters as this profile says they are, and records that name it.",
+)
 @click.option("--log", "log_path", type=_FILE, help="NDJSON of every session and service.")
 @click.option("--devices-out", type=_FILE, help="NDJSON of the meters, with their keys, for the device import.")
 @click.option("--state-out", type=_FILE, help="JSON of the physical state, at the end and on SIGUSR1.")
+@click.option(
+    "--write-image",
+    type=_FILE,
+    help="Write a firmware image that the meters take to this file, of 64 KiB and version SIM-2.0, and end.",
+)
 @click.option("--until-stdin-closes", is_flag=True, help="End also when standard input ends.")
 def simulate(
     *,
@@ -58,6 +81,9 @@ def simulate(
     addresses: bool,
     security: Security,
     protection: Chosen | None,
+    suite: Literal["0", "1", "2"] | None,
+    dedicated: bool,
+    general: bool,
     gateway: int,
     gateway_queues: bool,
     hdlc: bool,
@@ -66,9 +92,11 @@ def simulate(
     time_zone: str,
     control_mode: int,
     multiple_references: bool,
+    like: str,
     log_path: Path | None,
     devices_out: Path | None,
     state_out: Path | None,
+    write_image: Path | None,
     until_stdin_closes: bool,
 ) -> None:
     """Run simulated DLMS/COSEM meters on TCP.
@@ -78,6 +106,9 @@ def simulate(
     """
     rules: tuple[FaultRule, ...] = ()
     try:
+        if write_image is not None:
+            write_image.write_bytes(make_image(write_image.name, IMAGE_VERSION, IMAGE_OCTETS))
+            return
         if faults is not None:
             rules = parse_fault_rules(faults.read_bytes())
         population = Population.build(
@@ -85,6 +116,9 @@ def simulate(
             seed,
             security=security,
             protection=protection,
+            suite=None if suite is None else _SUITES[suite],
+            dedicated=dedicated,
+            general=general,
             host=host,
             base_port=base_port,
             own_addresses=addresses,
@@ -94,8 +128,9 @@ def simulate(
             max_pdu=max_pdu,
             time_zone=time_zone,
             control_mode=control_mode,
+            dialect=LIKE[like],
             multiple_references=multiple_references,
-            hdlc=HdlcSpec() if hdlc else None,
+            hdlc=HdlcSpec(address_size=4 if gateway else 1) if hdlc else None,
         )
         options = SimulatorOptions(
             population=population,

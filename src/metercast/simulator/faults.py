@@ -131,16 +131,32 @@ class HugeLength(Fault, frozen=True, tag="huge-length"):
 
 
 class LoseActionAnswer(Fault, frozen=True, tag="lose-action-answer"):
-    """Executes the ACTION and drops the connection instead of answering, for the first `actions` of them.
+    """Executes the ACTION and drops the connection instead of answering, for the first `actions` of them that follow
+    the first `after`.
 
     The replies to HLS authentication don't count.
     """
 
     actions: Positive = 1
+    after: Count = 0
+
+
+class LoseImageBlocks(Fault, frozen=True, tag="lose-image-blocks"):
+    """Acknowledges the firmware blocks of these numbers and forgets them, the first time that each comes; those that
+    are `busy` it refuses with temporary-failure.
+
+    `times` has no meaning.
+    """
+
+    blocks: tuple[Count, ...] = ()
+    busy: tuple[Count, ...] = ()
 
 
 class RefuseLists(Fault, frozen=True, tag="refuse-lists"):
-    """Promises multiple references in the AARE, and then refuses every GET, SET and ACTION with a list."""
+    """Promises multiple references in the AARE, or ACCESS, and then refuses every GET, SET and ACTION with a list.
+
+    ACCESS is always refused with an exception-response.
+    """
 
     answer: Literal["exception-response", "confirmed-service-error", "data-access-result"] = "exception-response"
 
@@ -155,6 +171,15 @@ class SendNotification(Fault, frozen=True, tag="send-notification"):
     count: Annotated[int, msgspec.Meta(ge=1, le=255)] = 1
     after_answers: Count = 2
     plain: bool = False
+
+
+class LoseBlocks(Fault, frozen=True, tag="lose-blocks"):
+    """Of the general blocks that the meter sends, every so many-th is lost on the way.
+
+    The first one of an answer to a request in one APDU never is: its loss is that of any answer.
+    """
+
+    every: Annotated[int, msgspec.Meta(ge=2)] = 4
 
 
 AnyFault = (
@@ -173,8 +198,10 @@ AnyFault = (
     | Garbage
     | HugeLength
     | LoseActionAnswer
+    | LoseImageBlocks
     | RefuseLists
     | SendNotification
+    | LoseBlocks
 )
 Faults = tuple[AnyFault, ...]
 NO_FAULTS: Faults = ()
@@ -229,6 +256,6 @@ class FaultPlay:
         return self._failures <= fault.services
 
     def take_lost_answer(self, fault: LoseActionAnswer) -> bool:
-        """True for the first `actions` calls."""
+        """True for the first `actions` calls that follow the first `after`."""
         self._actions_lost += 1
-        return self._actions_lost <= fault.actions
+        return fault.after < self._actions_lost <= fault.after + fault.actions

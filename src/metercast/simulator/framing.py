@@ -78,6 +78,10 @@ class HdlcFraming:
                 requests += self._take(frame)
         return requests
 
+    @property
+    def is_open(self) -> bool:
+        return self._channel is not None
+
     def answer(self, request: Request, apdu: bytes) -> bytes:
         if self._channel is None:
             return b""

@@ -78,6 +78,10 @@ class GatewayLine(TcpLine):
             self._waiting += data
             self.pause_writing()
             return
+        self.take(data)
+
+    def take(self, data: bytes) -> None:
+        """What comes while it is this connection's turn."""
         try:
             requests = self._framing.feed(data)
         except DlmsError:
@@ -121,7 +125,7 @@ class GatewayLine(TcpLine):
         session = self._sessions.get(server_sap)
         if session is None:
             meter = self._gateway.meters.get(server_sap)
-            if meter is None:
+            if meter is None or meter.is_down:
                 return None
             session = meter.open_session(self, self.peer)
             self._sessions[server_sap] = session

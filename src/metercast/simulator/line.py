@@ -15,6 +15,7 @@ from metercast.simulator.framing import Framing, HdlcFraming, Request, WrapperFr
 from metercast.simulator.meter import SimulatedMeter
 from metercast.simulator.outbox import Overflow
 from metercast.simulator.session import MeterSession
+from metercast.simulator.spec import MeterSpec
 
 _TCP_ESTABLISHED = 1
 
@@ -112,11 +113,8 @@ class MeterLine(TcpLine):
         super().__init__(lines)
         self._meter = meter
         self._session: MeterSession | None = None
-        hdlc = meter.spec.hdlc
-        if hdlc is not None:
-            address = HdlcAddress(meter.spec.server_sap, hdlc.physical_device, hdlc.address_size)
-            size, window = hdlc.max_info, hdlc.window
-            self._framing = HdlcFraming(address, HdlcParameters(size, size, window, window), self._link_ended)
+        if meter.spec.hdlc is not None:
+            self._framing = hdlc_framing(meter.spec, self._link_ended)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -157,6 +155,14 @@ class MeterLine(TcpLine):
     def _link_ended(self) -> None:
         if self._session is not None:
             self._session.association.end(released=True)
+
+
+def hdlc_framing(spec: MeterSpec, ended: Callable[[], None]) -> HdlcFraming:
+    """Of a meter that speaks HDLC."""
+    hdlc = spec.hdlc
+    assert hdlc is not None
+    address = HdlcAddress(spec.server_sap, hdlc.physical_device, hdlc.address_size)
+    return HdlcFraming(address, HdlcParameters(hdlc.max_info, hdlc.max_info, hdlc.window, hdlc.window), ended)
 
 
 LineFactory = Callable[[], asyncio.Protocol]

@@ -14,7 +14,7 @@ from metercast.dlms.acse import (
     UserDiagnostic,
     decode_aarq,
 )
-from metercast.dlms.ciphering import TITLE_SIZE
+from metercast.dlms.ciphering import ENCRYPTED, GLO_TAGS, KEY_SIZES, TITLE_SIZE
 from metercast.dlms.errors import DecodeError, SecurityError
 from metercast.dlms.hls import MAX_CHALLENGE, MIN_CHALLENGE
 from metercast.dlms.initiate import (
@@ -27,7 +27,7 @@ from metercast.dlms.initiate import (
 from metercast.dlms.service_error import (
     ConfirmedServiceError,
 )
-from metercast.simulator.channel import SecureChannel
+from metercast.simulator.channel import PLAIN, Seal, SecureChannel
 from metercast.simulator.observer import Observer
 from metercast.simulator.security import MeterSecurity
 from metercast.simulator.session_faults import SessionFaults
@@ -38,13 +38,15 @@ POLICY_BITS = {"none": 0x00, "authenticated": 0x10, "encrypted": 0x20, "both": 0
 MECHANISMS: dict[Authentication, Mechanism] = {
     "none": Mechanism.NONE,
     "lls": Mechanism.LLS,
+    "hls": Mechanism.HLS,
     "hls-md5": Mechanism.HLS_MD5,
     "hls-sha1": Mechanism.HLS_SHA1,
     "hls-gmac": Mechanism.HLS_GMAC,
     "hls-sha256": Mechanism.HLS_SHA256,
+    "hls-ecdsa": Mechanism.HLS_ECDSA,
 }
 HLS = frozenset(MECHANISMS.values()) - {Mechanism.NONE, Mechanism.LLS}
-_WITH_TITLES = frozenset({Mechanism.HLS_GMAC, Mechanism.HLS_SHA256})
+_WITH_TITLES = frozenset({Mechanism.HLS_GMAC, Mechanism.HLS_SHA256, Mechanism.HLS_ECDSA})
 CALLED_AP_TITLE_NOT_RECOGNIZED = 7
 RESERVED_PDU_SIZES = range(1, 12)
 CHALLENGE_SIZE = 16
@@ -69,6 +71,13 @@ class AssociationHolder(Protocol):
     @property
     def security(self) -> MeterSecurity: ...
 
+    @property
+    def is_resting(self) -> bool:
+        """So short a time after a connection this model gives no association."""
+
+    def takes_password(self, right: bool) -> bool:
+        """Whether a password that is right or wrong is accepted: a model may lock after some wrong ones."""
+
     def is_held(self, owner: object) -> bool:
         """Another association holds the meter, or one that was dropped still does."""
 
@@ -90,6 +99,7 @@ class Opened(NamedTuple):
     client_title: bytes
     client_challenge: bytes
     server_challenge: bytes
+    dedicated_key: bytes | None = None
 
 
 class Rejected(Exception):
@@ -132,8 +142,8 @@ class Opening:
             self._check_admission(client_sap, server_sap)
             self._check_context(client_sap, aarq)
             mechanism = self._check_authentication(client_sap, aarq)
-            initiate, control = self._initiate(client_sap, aarq)
-            opened = self._agree(client_sap, aarq, mechanism, initiate)
+            initiate, seal = self._initiate(client_sap, aarq)
+            opened = self._agree(client_sap, aarq, mechanism, initiate, seal)
         except Rejected as rejected:
             self._observer.association_answered(client_sap, Mechanism.NONE, int(rejected.result), rejected.diagnostic)
             information = rejected.information.encode() if rejected.information else None
@@ -144,7 +154,7 @@ class Opening:
                 user_information=information,
             )
             return aare.encode(), None
-        return self._accept(client_sap, context, opened, control), opened
+        return self._accept(client_sap, context, opened, seal), opened
 
     def _check_admission(self, client_sap: int, server_sap: int) -> None:
         spec = self._meter.spec
@@ -155,6 +165,9 @@ class Opening:
         if reject is not None:
             self._observer.fault_played(reject.kind)
             raise Rejected(reject.diagnostic, transient=reject.result == "transient")
+        if self._meter.is_resting:
+            self._observer.refused("the meter rests after its last connection")
+            raise Rejected(UserDiagnostic.NO_REASON_GIVEN, transient=True)
         if server_sap != spec.server_sap:
             raise Rejected(CALLED_AP_TITLE_NOT_RECOGNIZED)
         if client_sap != MANAGEMENT_CLIENT and not (client_sap == PUBLIC_CLIENT and spec.has_public_client):
@@ -190,7 +203,7 @@ class Opening:
             if self._faults.wrong_key:
                 self._observer.fault_played("wrong-key")
                 password += b"?"
-            if not compare_digest(value, password):
+            if not self._meter.takes_password(compare_digest(value, password)):
                 raise Rejected(UserDiagnostic.AUTHENTICATION_FAILURE)
         if expected in HLS:
             if not MIN_CHALLENGE <= len(value) <= MAX_CHALLENGE:
@@ -199,37 +212,44 @@ class Opening:
                 raise Rejected(UserDiagnostic.CALLING_AP_TITLE_NOT_RECOGNIZED)
         return expected
 
-    def _initiate(self, client_sap: int, aarq: Aarq) -> tuple[InitiateRequest, int]:
-        """(what the client proposes, the security control it came with)."""
+    def _initiate(self, client_sap: int, aarq: Aarq) -> tuple[InitiateRequest, Seal]:
+        """(what the client proposes, how it came sealed)."""
         refused = UserDiagnostic.NO_REASON_GIVEN
-        apdu, control = aarq.user_information or b"", 0
+        apdu, seal = aarq.user_information or b"", PLAIN
         if apdu[:1] != bytes((INITIATE_REQUEST,)) and aarq.application_context == ApplicationContext.LN_CIPHERED:
             title = aarq.calling_ap_title or b""
             try:
-                apdu, control = self._channel.decipher(apdu, title)
+                if apdu[:1] != bytes((GLO_TAGS[INITIATE_REQUEST],)):
+                    raise DecodeError("not a glo-initiate-request")
+                apdu, seal = self._channel.decipher(apdu, title)
             except (SecurityError, DecodeError) as exc:
                 self._observer.refused(f"InitiateRequest: {exc}")
                 raise Rejected(refused, information=_DECIPHERING) from None
         policy = self._policy(client_sap)
-        if control & policy != policy:
+        if seal.control & policy != policy:
             raise Rejected(refused, information=_REFUSED_BY_VDE_HANDLER)
         try:
-            return decode_initiate_request(apdu), control
+            return decode_initiate_request(apdu), seal
         except DecodeError as exc:
             self._observer.refused(f"InitiateRequest: {exc}")
             raise Rejected(refused, information=_REFUSED_BY_VDE_HANDLER) from None
 
-    def _agree(self, client_sap: int, aarq: Aarq, mechanism: Mechanism, initiate: InitiateRequest) -> Opened:
+    def _agree(
+        self, client_sap: int, aarq: Aarq, mechanism: Mechanism, initiate: InitiateRequest, seal: Seal
+    ) -> Opened:
         spec = self._meter.spec
         refused = UserDiagnostic.NO_REASON_GIVEN
         if initiate.dlms_version < DLMS_VERSION:
             raise Rejected(refused, information=_VERSION_TOO_LOW)
-        conformance = int(initiate.conformance) & spec.conformance
-        if not conformance:
+        conformance = int(initiate.conformance) & spec.offered
+        strict = spec.dialect.strict
+        if not conformance or (strict and int(initiate.conformance) & ~spec.conformance):
             raise Rejected(refused, information=_INCOMPATIBLE_CONFORMANCE)
-        if initiate.client_max_receive_pdu_size in RESERVED_PDU_SIZES:
+        size = initiate.client_max_receive_pdu_size
+        if size in RESERVED_PDU_SIZES or (strict and not 0 < size <= spec.max_pdu):
             raise Rejected(refused, information=_PDU_SIZE_TOO_SHORT)
-        if initiate.dedicated_key is not None:  # this meter has no dedicated ciphering
+        key = initiate.dedicated_key
+        if key is not None and (not seal.control & ENCRYPTED or len(key) != KEY_SIZES[spec.security_suite]):
             raise Rejected(refused, information=_REFUSED_BY_VDE_HANDLER)
         limits = [size for size in (initiate.client_max_receive_pdu_size, spec.max_pdu) if size]
         return Opened(
@@ -241,9 +261,10 @@ class Opening:
             client_title=aarq.calling_ap_title or b"",
             client_challenge=aarq.authentication or b"",
             server_challenge=os.urandom(CHALLENGE_SIZE) if mechanism in HLS else b"",
+            dedicated_key=key,
         )
 
-    def _accept(self, client_sap: int, context: int, opened: Opened, control: int) -> bytes:
+    def _accept(self, client_sap: int, context: int, opened: Opened, seal: Seal) -> bytes:
         response = InitiateResponse(
             conformance=opened.conformance, server_max_receive_pdu_size=self._meter.spec.max_pdu
         ).encode()
@@ -259,7 +280,7 @@ class Opening:
             responding_ap_title=self._channel.title if titled else None,
             mechanism=opened.mechanism if pending else None,
             authentication=opened.server_challenge if pending else None,
-            user_information=self._channel.encipher(response, control) if control else response,
+            user_information=self._channel.encipher(response, seal) if seal.control else response,
         ).encode()
 
 

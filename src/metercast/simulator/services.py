@@ -2,6 +2,17 @@
 
 from collections.abc import Sequence
 
+from metercast.dlms.access import (
+    ACCESS_REQUEST,
+    BREAK_ON_ERROR,
+    SELF_DESCRIPTIVE,
+    AccessItemResult,
+    AccessKind,
+    AccessResponse,
+    AccessSpecification,
+    decode_access_request,
+)
+from metercast.dlms.access import CONFIRMED as LONG_CONFIRMED
 from metercast.dlms.action import (
     ACTION_REQUEST,
     ACTION_RESPONSE,
@@ -21,7 +32,7 @@ from metercast.dlms.action import (
 from metercast.dlms.blocks import Block
 from metercast.dlms.conformance import Conformance
 from metercast.dlms.cosem import CosemAttribute, CosemMethod, Selection
-from metercast.dlms.data import Data, decode_whole
+from metercast.dlms.data import NULL, Data, decode_whole
 from metercast.dlms.errors import DecodeError
 from metercast.dlms.get import (
     GET_REQUEST,
@@ -66,6 +77,7 @@ _SERVICE_BITS = {
     GET_REQUEST: int(Conformance.GET),
     SET_REQUEST: int(Conformance.SET),
     ACTION_REQUEST: int(Conformance.ACTION),
+    ACCESS_REQUEST: int(Conformance.ACCESS),
 }
 
 SetTarget = tuple[CosemAttribute, Selection | None]
@@ -94,6 +106,8 @@ class Services:
                 answer = self._answer_get(apdu)
             elif tag == SET_REQUEST:
                 answer = self._answer_set(apdu)
+            elif tag == ACCESS_REQUEST:
+                return self._answer_access(apdu)
             else:
                 answer = self._answer_action(apdu)
         except DecodeError:
@@ -117,6 +131,44 @@ class Services:
             return UNSUPPORTED
         return self._access.refusal_of_list(invoke, tag)
 
+    # ACCESS
+
+    def _answer_access(self, apdu: bytes) -> bytes | None:
+        self._drop_transfers()
+        request = decode_access_request(apdu)
+        if self._access.refuses_access():
+            return UNSUPPORTED
+        _check_pairs(request.specifications, request.values)
+        breaks, failed = bool(request.invoke & BREAK_ON_ERROR), False
+        values: list[Data] = []
+        results: list[AccessItemResult] = []
+        for specification, value in zip(request.specifications, request.values, strict=True):
+            if breaks and failed:
+                returned, item = NULL, _not_tried(specification)
+            else:
+                returned, item = self._access_item(specification, value)
+            failed = failed or item.result != 0
+            values.append(returned)
+            results.append(item)
+        described = request.specifications if request.invoke & SELF_DESCRIPTIVE else None
+        answer = AccessResponse(request.invoke, values, results, b"", described).encode()
+        if not request.invoke & LONG_CONFIRMED:
+            return None
+        fits = len(answer) <= self._limit or self._has(Conformance.GENERAL_BLOCK_TRANSFER)
+        return answer if fits else TOO_LONG
+
+    def _access_item(self, specification: AccessSpecification, value: Data) -> tuple[Data, AccessItemResult]:
+        target, selection = specification.target, specification.selection
+        if isinstance(target, CosemMethod):
+            code, returned = self._access.invoke(target, value)
+            return NULL if returned is None else returned, AccessItemResult(AccessKind.ACTION, code)
+        if specification.kind in (AccessKind.GET, AccessKind.GET_WITH_SELECTION):
+            result = self._access.get(target, selection)
+            if isinstance(result, DataAccessResult):
+                return NULL, AccessItemResult(AccessKind.GET, result)
+            return result, AccessItemResult(AccessKind.GET, DataAccessResult.SUCCESS)
+        return NULL, AccessItemResult(AccessKind.SET, self._access.set(target, value, selection))
+
     # GET
 
     def _answer_get(self, apdu: bytes) -> bytes:
@@ -137,7 +189,7 @@ class Services:
         if len(whole) <= self._limit:
             return whole
         if not self._has(Conformance.BLOCK_TRANSFER_GET):
-            return TOO_LONG
+            return whole if self._has(Conformance.GENERAL_BLOCK_TRANSFER) else TOO_LONG
         self._get = Outgoing(whole[head:])
         return self._get_block(invoke, self._get)
 
@@ -268,7 +320,7 @@ class Services:
         if len(whole) <= self._limit:
             return whole
         if not self._has(Conformance.BLOCK_TRANSFER_ACTION):
-            return TOO_LONG
+            return whole if self._has(Conformance.GENERAL_BLOCK_TRANSFER) else TOO_LONG
         # Blocks carry the MethodResponse, or the list of them, that follows tag, form and invoke-id.
         self._action_answer = Outgoing(whole[_ANSWER_HEAD:])
         return self._answer_block(invoke, self._action_answer)
@@ -286,6 +338,14 @@ class Services:
         if block.last:
             self._action_answer = None
         return ActionResponseBlock(invoke, block).encode()
+
+
+def _not_tried(specification: AccessSpecification) -> AccessItemResult:
+    """Of an item behind the one at which an ACCESS breaks off."""
+    if isinstance(specification.target, CosemMethod):
+        return AccessItemResult(AccessKind.ACTION, ActionResultCode.OTHER_REASON)
+    is_get = specification.kind in (AccessKind.GET, AccessKind.GET_WITH_SELECTION)
+    return AccessItemResult(AccessKind.GET if is_get else AccessKind.SET, DataAccessResult.OTHER_REASON)
 
 
 def _check_pairs(targets: Sequence[object], values: Sequence[Data]) -> None:

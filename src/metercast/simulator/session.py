@@ -6,7 +6,7 @@ from typing import Protocol
 from metercast.dlms.acse import Mechanism
 from metercast.simulator.answering import Answering
 from metercast.simulator.association import ServerAssociation
-from metercast.simulator.faults import DropConnection, FaultPlay, SendNotification
+from metercast.simulator.faults import DropConnection, FaultPlay
 from metercast.simulator.framing import Request
 from metercast.simulator.log import (
     AssociationAnswered,
@@ -80,8 +80,7 @@ class MeterSession(Observer):
             default=None,
         )
         self.association = ServerAssociation(meter, SessionFaults.of(faults, play), self)
-        notification = next((fault for fault in faults if isinstance(fault, SendNotification)), None)
-        self._answering = Answering(self.association, notification, self)
+        self._answering = Answering(self.association, faults, self, meter.spec.block_window)
         self.outbox = Outbox(faults, line.write, line.abort, self.fault_played, meter.random)
 
     def begin(self, concurrent: int) -> None:

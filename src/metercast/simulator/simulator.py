@@ -4,6 +4,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,6 +17,8 @@ from metercast.simulator.log import AnyEvent, SessionLog
 from metercast.simulator.meter import SimulatedMeter
 from metercast.simulator.population import Endpoint, Population
 from metercast.simulator.pusher import MeterPusher
+from metercast.simulator.serial_line import SerialLine
+from metercast.simulator.spec import GatewaySpec
 from metercast.simulator.witness import Predicate, Witness
 
 BACKLOG = 64
@@ -94,11 +97,13 @@ class Simulator:
                 if meter.spec.gateway is None:
                     endpoint = (meter.spec.host, meter.spec.port)
                     self._listeners[meter.meter_id] = _Listener(endpoint, self._factory(meter))
+                    meter.on_reboot = partial(self._refuse_for, meter)
                     await self._follow_refusal(meter)
             for spec in self.population.gateways:
-                behind = {m.spec.server_sap: m for m in self._meters.values() if m.spec.gateway == spec.name}
+                meters = [meter for meter in self._meters.values() if meter.spec.gateway == spec.name]
+                behind = {meter.spec.server_sap: meter for meter in meters}
                 gateway = Gateway(behind, second_waits=spec.second_connection == "wait")
-                listener = _Listener((spec.host, spec.port), self._gateway_factory(gateway))
+                listener = _Listener((spec.host, spec.port), self._gateway_factory(gateway, meters, spec))
                 self._gateways[spec.name] = (gateway, listener)
                 await listener.listen()
         except BaseException:
@@ -184,10 +189,22 @@ class Simulator:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
+    def _refuse_for(self, meter: SimulatedMeter, seconds: float) -> None:
+        """A meter that reboots takes no connection; afterwards its faults decide."""
+        self._listeners[meter.meter_id].refuse()
+        self._timers.append(asyncio.get_running_loop().call_later(seconds, self._back, meter))
+
+    def _back(self, meter: SimulatedMeter) -> None:
+        task = asyncio.get_running_loop().create_task(self._follow_refusal(meter))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     def _factory(self, meter: SimulatedMeter) -> LineFactory:
         return lambda: MeterLine(meter, self._lines)
 
-    def _gateway_factory(self, gateway: Gateway) -> LineFactory:
+    def _gateway_factory(self, gateway: Gateway, meters: list[SimulatedMeter], spec: GatewaySpec) -> LineFactory:
+        if any(meter.spec.hdlc is not None for meter in meters):
+            return lambda: SerialLine(gateway, meters, self._lines, spec)
         return lambda: GatewayLine(gateway, self._lines)
 
 

@@ -11,6 +11,7 @@ from metercast.simulator.calendar import NAME, PARTS, ActivityCalendar
 from metercast.simulator.clock import MeterClock, TimeSource, ZoneRules
 from metercast.simulator.energy import Energy
 from metercast.simulator.events import POWER_UP, STANDARD_LOG, EventLogs, LoggedEvent
+from metercast.simulator.firmware import Firmware
 from metercast.simulator.keys import MeterKeys
 from metercast.simulator.push_setup import PUSH_SETUPS, Pusher, PushSetup
 from metercast.simulator.relay import ControlState, Relay
@@ -32,6 +33,7 @@ class MeterState:
         "energy",
         "events",
         "executed",
+        "firmware",
         "keys",
         "limiter",
         "on_execution",
@@ -60,14 +62,18 @@ class MeterState:
         self.pusher: Pusher | None = None  # while the simulator runs
         self.events = EventLogs()
         self.note(STANDARD_LOG, POWER_UP)
+        self.firmware = Firmware(spec.firmware, time_source)
         self.billing_counter = 0
         self.tariff = 1
         self.executed: dict[MethodKey, int] = {}
         self.on_execution: Callable[[MethodKey, int], None] | None = None
 
     def refresh(self) -> None:
-        """Lets happen what the time brings: an armed calendar whose moment has come becomes active."""
-        self.calendar.run(self.clock.timestamp())
+        """Lets happen what the time brings: an armed calendar or image whose moment has come becomes
+        active, a verification ends."""
+        now = self.clock.timestamp()
+        self.calendar.run(now)
+        self.firmware.refresh(now)
 
     def push_setup(self, logical_name: LogicalName) -> PushSetup:
         """As it left the factory until it is written: nothing is pushed to anyone."""
@@ -100,6 +106,11 @@ class MeterState:
             "relaySwitched": self.relay.switched,
             "clockOffsetSeconds": round(self.clock.offset(), 3),
             "billingCounter": self.billing_counter,
+            "firmware": self.firmware.version,
+            "imageStatus": self.firmware.status.name.lower(),
+            "imagesInitiated": self.firmware.initiated,
+            "imageBlocks": self.firmware.blocks,
+            "imagesActivated": self.firmware.activated,
             "keys": self.keys.fingerprints(),
             "executed": {f"{c}/{name}/{index}": n for (c, name, index), n in self.executed.items()},
         }

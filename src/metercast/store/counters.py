@@ -21,6 +21,7 @@ class CounterStore(Protocol):
     async def reserve_counters(self, name: CounterName, count: int, at_least: int = 0) -> int:
         """Reserves `count` values durably and returns the first; no value is ever given twice.
 
-        The first is never below `at_least` nor below what was reserved before. Raises CounterExhausted.
+        The first is never below `at_least` nor below what was reserved before. With `count` 0 nothing is reserved, and
+        the answer is only where the counter stands. Raises CounterExhausted.
         """
         ...

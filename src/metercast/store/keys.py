@@ -12,6 +12,7 @@ class Role(StrEnum):
 
     VIEWER = "viewer"
     OPERATOR = "operator"
+    ENGINEER = "engineer"
     ADMIN = "admin"
 
     def includes(self, other: "Role") -> bool:

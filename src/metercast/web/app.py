@@ -11,7 +11,7 @@ from metercast.commands.contract import CommandType
 from metercast.config import Config
 from metercast.engine.service import Service
 from metercast.engine.stats import EngineStats
-from metercast.web import devices, images, keys, openapi, operations, reference, retention, tasks
+from metercast.web import devices, images, keys, openapi, operations, reference, retention, tasks, traces
 from metercast.web.auth import require_role
 from metercast.web.context import Context, Health
 from metercast.web.edge import Edge
@@ -24,6 +24,7 @@ ROUTES: list[HTTPRouteHandler] = [
     *keys.ROUTES,
     *operations.ROUTES,
     *retention.ROUTES,
+    *traces.ROUTES,
 ]
 
 

@@ -4,10 +4,11 @@ from urllib.parse import urlsplit
 
 from litestar.handlers import BaseRouteHandler
 
+from metercast.domain.problem import Forbidden
 from metercast.engine.apikeys import LOCAL, Caller
 from metercast.web.calls import Call
 from metercast.web.context import Connection, Context, context_of
-from metercast.web.problems import Forbidden, Unauthorized
+from metercast.web.problems import Unauthorized
 
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _PROXY_HEADERS = ("forwarded", "x-forwarded-for", "x-real-ip", "via")

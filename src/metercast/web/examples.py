@@ -140,6 +140,7 @@ DEVICE_COMMAND: dict[str, Any] = {
         "differenceSeconds": 0.588,
         "uncertaintySeconds": 0.041,
     },
+    "progress": None,
 }
 
 METER: dict[str, Any] = {
@@ -170,6 +171,8 @@ METER_VIEW: dict[str, Any] = {
         "hdlc": None,
         "channel": "gw-17",
         "maxSessions": 1,
+        "connectTimeoutSeconds": None,
+        "progressTimeoutSeconds": None,
     },
     "serverSap": 1,
     "profile": "generic",
@@ -181,6 +184,11 @@ METER_VIEW: dict[str, Any] = {
             "protection": "both",
             "securitySuite": 0,
             "clientSystemTitle": "4D43530000000001",
+            "keySet": "unicast",
+            "dedicatedCiphering": False,
+            "generalProtection": False,
+            "hlsMethod": None,
+            "serverPublicKey": None,
         },
         "public": {
             "clientSap": 16,
@@ -188,6 +196,11 @@ METER_VIEW: dict[str, Any] = {
             "protection": "none",
             "securitySuite": 0,
             "clientSystemTitle": None,
+            "keySet": "unicast",
+            "dedicatedCiphering": False,
+            "generalProtection": False,
+            "hlsMethod": None,
+            "serverPublicKey": None,
         },
     },
     "identity": {"serverSystemTitle": "4D4D4D0000BC614E", "logicalDeviceName": None},

@@ -14,7 +14,8 @@ MAX_BODY = 1 << 16
 
 
 class KeyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A viewer reads, an operator also acts on tasks and meters, an admin also on keys."""
+    """A viewer reads, an operator also acts on tasks and meters, an engineer also with SET and ACTION on any object, an
+    admin also on keys."""
 
     name: Word
     role: Role

@@ -13,6 +13,7 @@ from prometheus_client import (
 )
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from metercast.domain.words import SecurityEvent
 from metercast.engine.service import Service
 from metercast.engine.stats import EngineStats
 
@@ -70,6 +71,12 @@ class _EngineCollector:
         for (status, error), count in stats.results.items():
             results.add_metric([status.value, "" if error is None else error.value], count)
         yield results
+        alarms = CounterMetricFamily(
+            "metercast_security_events", "Downgraded, replayed or forged answers, and impostors.", labels=["kind"]
+        )
+        for event in SecurityEvent:
+            alarms.add_metric([event.value], stats.security_events[event])
+        yield alarms
         submitted = CounterMetricFamily("metercast_tasks_submitted", "Tasks created.", labels=["command_type"])
         for command_type, count in self._service.submitted.items():
             submitted.add_metric([command_type], count)

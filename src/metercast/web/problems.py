@@ -41,11 +41,6 @@ class Unauthorized(Problem):
     title = "Unauthorized"
 
 
-class Forbidden(Problem):
-    status = 403
-    title = "Forbidden"
-
-
 class UnsupportedMediaType(Problem):
     status = 415
     title = "Unsupported media type"

@@ -10,6 +10,7 @@ from metercast.simulator.objects.base import Attribute, CosemObject, Invoker, Re
 from metercast.simulator.objects.calendar import activity_calendar
 from metercast.simulator.objects.clock import CLOCK, clock
 from metercast.simulator.objects.data import INVOCATION_COUNTER, LOGICAL_DEVICE_NAME, data_objects
+from metercast.simulator.objects.image_transfer import image_activation, image_transfer
 from metercast.simulator.objects.limiter import limiter
 from metercast.simulator.objects.profiles import event_logs, load_profile
 from metercast.simulator.objects.push import push_setup
@@ -111,6 +112,8 @@ def standard_model(security_version: int = 0) -> ObjectModel:
             disconnect_control(),
             mdi_reset(),
             tariff_scripts(),
+            image_transfer(),
+            *image_activation(),
             security_setup(security_version),
             sap_assignment(),
             *(push_setup(version) for version in range(3)),

@@ -26,7 +26,7 @@ def security_setup(version: int = 0) -> CosemObject:
         SECURITY_SETUP,
         {
             2: Attribute(lambda state, caller: Data.enum(policies[state.spec.protection])),
-            3: constant(Data.enum(0)),
+            3: Attribute(lambda state, caller: Data.enum(state.spec.security_suite)),
             4: Attribute(lambda state, caller: Data.octets(caller.client_system_title)),
             5: Attribute(lambda state, caller: Data.octets(caller.server_system_title)),
         },
@@ -67,8 +67,8 @@ def _set_secret(state: MeterState, value: Data) -> None:
 
 
 def _change_hls_secret(state: MeterState, value: Data) -> None:
-    """Of the mechanisms that hash a secret; GMAC has none."""
-    if state.spec.authentication in ("none", "lls", "hls-gmac"):
+    """Of the mechanisms that hash a secret; GMAC and ECDSA have none."""
+    if state.spec.authentication in ("none", "lls", "hls-gmac", "hls-ecdsa"):
         raise Refusal(DataAccessResult.READ_WRITE_DENIED)
     state.keys.take_password(_secret(value))
 

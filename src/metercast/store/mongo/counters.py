@@ -18,7 +18,7 @@ class MongoCounters:
 
     @call
     async def reserve_counters(self, name: CounterName, count: int, at_least: int = 0) -> int:
-        if count < 1:
+        if count < 0:
             raise ValueError(f"cannot reserve {count} values")
         key = counter_key(name)
         rounds = Rounds(f"the counter of {name.device_id}")
@@ -28,7 +28,7 @@ class MongoCounters:
             first = max(at_least, 1 if found is None else int(found["nextValue"]))
             if first + count > _LIMIT:
                 raise CounterExhausted(f"the invocation counter of {name.device_id} is at {first} of {_LIMIT}")
-            if await self._set(key, found, first + count):
+            if not count or await self._set(key, found, first + count):
                 return first
 
     async def _set(self, key: Document, found: Document | None, next_value: int) -> bool:

@@ -26,14 +26,16 @@ class PostgresCounters:
     database: Database
 
     async def reserve_counters(self, name: CounterName, count: int, at_least: int = 0) -> int:
-        if count < 1:
+        if count < 0:
             raise ValueError(f"cannot reserve {count} values")
         key: Sequence[str] = (name.device_id, name.key, name.client_system_title)
-        if max(at_least, 1) + count <= _LIMIT:
+        if count and max(at_least, 1) + count <= _LIMIT:
             # Where the answer is lost the values are lost with it, and others are reserved.
             row = await self.database.call(_RESERVE, *key, at_least, count, _LIMIT)
             if row is not None:
                 return int(row[0]) - count
         row = await self.database.call(_FIND, *key)
         first = max(at_least, row[0] if row else 1)
+        if not count and first <= _LIMIT:
+            return first
         raise CounterExhausted(f"the invocation counter of {name.device_id} is at {first} of {_LIMIT}")

@@ -24,7 +24,7 @@ class SqliteCounters:
         self.database = database
 
     async def reserve_counters(self, name: CounterName, count: int, at_least: int = 0) -> int:
-        if count < 1:
+        if count < 0:
             raise ValueError(f"cannot reserve {count} values")
         key = (name.device_id, name.key, name.client_system_title)
 
@@ -33,7 +33,8 @@ class SqliteCounters:
             first = max(at_least, row[0] if row else 1)
             if first + count > _LIMIT:
                 raise CounterExhausted(f"the invocation counter of {name.device_id} is at {first} of {_LIMIT}")
-            connection.execute(_SAVE, (*key, first + count))
+            if count:
+                connection.execute(_SAVE, (*key, first + count))
             return first
 
         return await self.database.write(work)

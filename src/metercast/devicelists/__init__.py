@@ -1,0 +1,1 @@
+"""Lists of meters that other systems wrote: Gurux, GXF, vendors' key files. They become records of this one."""

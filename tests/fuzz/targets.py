@@ -1,0 +1,260 @@
+"""What octets are thrown at: every parser that is found, and what reads octets in a state of its own.
+
+Each has the exceptions that its documentation names; anything else that it raises is a finding.
+"""
+
+import io
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any, NamedTuple
+
+import msgspec
+from tests.dlms import test_dlms_rubbish as associations
+from tests.dlms.meter import AK, CTOS, EK, SERVER
+from tests.fuzz.found import data_parsers, octet_parsers
+from tests.fuzz.octets import APDUS, FRAMES
+from tests.simulator.harness import Bench, associated, spec_of
+from tests.simulator.raw_client import AARQ_NONE
+
+from metercast.capture.dialogue import describe_frames
+from metercast.capture.files import CaptureError
+from metercast.capture.reading import CaptureReader
+from metercast.commands.plain import plain
+from metercast.commands.typed_data import from_json, to_json
+from metercast.devicelists.gurux import gurux_rows
+from metercast.devicelists.gxf import gxf_request_rows
+from metercast.devicelists.joining import Additions
+from metercast.devicelists.tables import csv_table_rows
+from metercast.dlms.association import ClientAssociation, State
+from metercast.dlms.block_exchange import BlockExchange
+from metercast.dlms.ciphering import Cipher, decode_ded, decode_glo
+from metercast.dlms.data import decode_whole, encode_data
+from metercast.dlms.deciphering import Keys
+from metercast.dlms.describe import describe
+from metercast.dlms.errors import DecodeError, DlmsError, RemoteProtocolError
+from metercast.dlms.general_protection import decode_general
+from metercast.dlms.hdlc import HdlcAddress, HdlcReader
+from metercast.dlms.hdlc_link import HdlcLink
+from metercast.dlms.hdlc_parameters import HdlcParameters
+from metercast.dlms.key_wrap import unwrap_key
+from metercast.dlms.link import WrapperLink
+from metercast.dlms.wrapper import WrapperReader
+from metercast.domain.problem import Problem
+from metercast.engine.decoding import decode_any
+from metercast.engine.import_formats import csv_rows, ndjson_rows
+from metercast.simulator.framing import HdlcFraming
+
+Errors = tuple[type[Exception], ...]
+
+
+class Target(NamedTuple):
+    """`run` takes one case: some messages, one after the other. `errors` are what it may raise."""
+
+    name: str
+    run: Callable[[list[bytes]], Any]
+    errors: Errors
+    seeds: list[bytes]
+
+
+def targets() -> list[Target]:
+    return [*_parsers(), *_of_data(), *_with_keys(), *_associations(), *_lines(), *_files()]
+
+
+def _first(function: Callable[[bytes], Any]) -> Callable[[list[bytes]], Any]:
+    return lambda messages: function(messages[0])
+
+
+def _parsers() -> Iterable[Target]:
+    for name, function in octet_parsers():
+        yield Target(name, _first(function), (RemoteProtocolError,), APDUS + FRAMES)
+
+
+def _of_data() -> Iterable[Target]:
+    """What commands do with an answer, behind the errors that commands.steps.decoded turns into words."""
+    for name, function in data_parsers():
+
+        def run(octets: bytes, function: Callable[[Any], Any] = function) -> None:
+            function(decode_whole(octets))
+
+        yield Target(name, _first(run), (DlmsError, ValueError, OverflowError), DATA)
+    yield Target("data, there and back", _first(_there_and_back), (DecodeError,), DATA)
+    yield Target("typed JSON", _first(_typed), (Problem,), TYPED)
+
+
+DATA = [apdu[13:] for apdu in APDUS if apdu[:1] == b"\xc1"] + [apdu for apdu in APDUS if apdu[0] in (1, 2, 0x13)]
+TYPED = [
+    b'{"tag":"structure","value":[{"tag":"long64","value":-5},{"tag":"octet-string","value":"00ff"}]}',
+    b'{"tag":"compact-array","type":{"tag":"long"},"value":[{"tag":"long","value":1}]}',
+    b'{"tag":"bit-string","value":"0101"}',
+    b'{"tag":"float64","value":"1.5"}',
+]
+
+
+def _there_and_back(octets: bytes) -> None:
+    data = decode_whole(octets)
+    plain(data)
+    again = encode_data(data)
+    assert encode_data(decode_whole(again)) == again
+    shown = to_json(data)  # the unused bits behind a bit-string are all that it leaves out
+    assert to_json(from_json(shown, "value")) == shown
+
+
+def _typed(octets: bytes) -> None:
+    try:
+        raw = msgspec.json.decode(octets)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return
+    encode_data(from_json(raw, "value"))
+
+
+def _with_keys() -> Iterable[Target]:
+    cipher, errors = Cipher(EK, AK), (RemoteProtocolError,)
+    yield Target("glo", _first(lambda octets: decode_glo(cipher, SERVER, octets)), errors, APDUS)
+    yield Target("ded", _first(lambda octets: decode_ded(cipher, SERVER, octets)), errors, APDUS)
+    yield Target("general", _first(lambda octets: decode_general(cipher, SERVER, octets)), errors, APDUS)
+    yield Target("wrapped key", _first(lambda octets: unwrap_key(EK, octets)), errors, [bytes(24), bytes(40)])
+    keys = [Keys(EK, AK, None, SERVER)]
+    yield Target("describe with keys", _first(lambda octets: list(describe(octets, keys).lines())), (DlmsError,), APDUS)
+
+
+def _associations() -> Iterable[Target]:
+    for make in (
+        *(associations.associating, associations.authenticating, associations.reading, associations.writing),
+        *(associations.reading_ciphered, associations.releasing),
+    ):
+
+        def client(messages: list[bytes], make: Callable[[], ClientAssociation] = make) -> None:
+            association = make()
+            for message in messages:
+                if association.state in (State.CLOSED, State.BROKEN):
+                    return
+                association.receive(message)
+
+        yield Target(f"client, {make.__name__}", client, (RemoteProtocolError,), APDUS)
+    yield Target("general blocks", _blocks, (RemoteProtocolError,), APDUS)
+    benches: dict[str, Callable[[], Bench]] = {
+        "plain": associated,
+        "hls-gmac": lambda: Bench(spec_of("hls-gmac")),
+        "hls-sha256": lambda: Bench(spec_of("hls-sha256")),
+    }
+    for name, make_bench in benches.items():
+
+        def meter(messages: list[bytes], make: Callable[[], Bench] = make_bench) -> None:
+            bench = make()
+            for message in messages:
+                bench.ask(message)
+
+        yield Target(f"simulated meter, {name}", meter, (), [*APDUS, AARQ_NONE])
+
+
+def _blocks(messages: list[bytes]) -> None:
+    exchange = BlockExchange(3, 1 << 16)
+    exchange.send(bytes(500), 100)
+    for message in messages:
+        exchange.receive(message)
+
+
+def _lines() -> Iterable[Target]:
+    yield Target("wrapper", _fed(lambda: WrapperReader().feed), (RemoteProtocolError,), FRAMES)
+    yield Target("wrapper link", _fed(lambda: WrapperLink(1, 1).receive), (RemoteProtocolError,), FRAMES)
+    yield Target("hdlc", _fed(lambda: HdlcReader().feed), (), FRAMES)
+    yield Target("hdlc link", _link, (RemoteProtocolError,), FRAMES)
+    yield Target("simulated hdlc", _fed(_station), (), FRAMES)
+    yield Target("frames of a capture", _first(describe_frames), (DecodeError,), FRAMES)
+
+
+def _fed(make: Callable[[], Callable[[bytes], Any]]) -> Callable[[list[bytes]], None]:
+    def run(messages: list[bytes]) -> None:
+        feed = make()
+        for message in messages:
+            feed(message)
+
+    return run
+
+
+def _link(messages: list[bytes]) -> None:
+    link = HdlcLink(1, HdlcAddress(1, 17, 2), HdlcParameters(64, 64, 3, 3), 1 << 16)
+    link.open()
+    for message in messages:
+        link.receive(message)
+        if link.is_open:
+            link.send(CTOS)
+        link.take_outgoing()
+        link.unblock()
+        link.poll()
+    link.close()
+
+
+def _station() -> Callable[[bytes], Any]:
+    framing = HdlcFraming(HdlcAddress(1, 17, 2), HdlcParameters(64, 64, 3, 3), lambda: None)
+
+    def feed(message: bytes) -> None:
+        for request in framing.feed(message):
+            framing.answer(request, bytes(300))
+        framing.outgoing()
+
+    return feed
+
+
+def _files() -> Iterable[Target]:
+    yield Target("pcap", _first(_capture), (CaptureError,), CAPTURES)
+    yield Target("gxc", _first(lambda octets: list(gurux_rows(io.BytesIO(octets)))), (Problem,), XML)
+    yield Target("gxf", _first(lambda octets: list(gxf_request_rows(io.BytesIO(octets)))), (Problem,), XML)
+    yield Target("table of meters", _first(lambda octets: list(csv_table_rows(_text(octets)))), (Problem,), TABLES)
+    yield Target("key file", _first(lambda octets: Additions(_text(octets))), (Problem,), TABLES)
+    yield Target("JSON", _first(decode_any), (Problem,), TYPED)
+    yield Target("import, CSV", lambda messages: _drained(csv_rows(_chunks(messages))), (Problem,), TABLES)
+    yield Target("import, NDJSON", lambda messages: _drained(ndjson_rows(_chunks(messages))), (Problem,), TYPED)
+
+
+def _capture(octets: bytes) -> None:
+    for said in CaptureReader().read(io.BytesIO(octets)):
+        said.as_dict()
+
+
+def _text(octets: bytes) -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BytesIO(octets), "utf-8-sig", newline="")
+
+
+async def _chunks(messages: list[bytes]) -> AsyncIterator[bytes]:
+    for message in messages:
+        yield message
+
+
+def _drained(rows: AsyncIterator[Any]) -> None:
+    """To the end, without an event loop: nothing in it waits."""
+    while True:
+        try:
+            rows.__anext__().__await__().send(None)
+        except StopIteration:
+            continue
+        except StopAsyncIteration:
+            return
+
+
+def _packet(payload: bytes) -> bytes:
+    tcp = b"\x0f\xdb\x10\x00" + bytes(8) + b"\x50\x18" + bytes(6) + payload
+    ip = b"\x45\x00" + (20 + len(tcp)).to_bytes(2, "big") + bytes(4) + b"\x40\x06" + bytes(2) + bytes(range(8)) + tcp
+    frame = bytes(12) + b"\x08\x00" + ip
+    return bytes(8) + 2 * len(frame).to_bytes(4, "little") + frame
+
+
+CAPTURES = [
+    b"\xd4\xc3\xb2\xa1\x02\x00\x04\x00"
+    + bytes(8)
+    + b"\xff\xff\x00\x00\x01\x00\x00\x00"
+    + b"".join(map(_packet, FRAMES)),
+    b"\x0a\x0d\x0d\x0a\x1c\x00\x00\x00\x4d\x3c\x2b\x1a\x01\x00\x00\x00" + b"\xff" * 8 + b"\x1c\x00\x00\x00",
+]
+XML = [
+    b'<ArrayOfGXDLMSDevice xmlns="Gurux1"><GXDLMSDevice><Name>m</Name><MediaType>Gurux.Net.GXNet</MediaType>'
+    b"<MediaSettings>&lt;IP&gt;h&lt;/IP&gt;</MediaSettings><Authentication>HighGMAC</Authentication>"
+    b"</GXDLMSDevice></ArrayOfGXDLMSDevice>",
+    b'<?xml version="1.0" encoding="utf-8"?><a><AddDeviceRequest><Device><Device_Identification>m'
+    b"</Device_Identification><HLS5_active>true</HLS5_active></Device></AddDeviceRequest></a>",
+    b'<!DOCTYPE a [<!ENTITY b "c">]><GXDLMSDevice>&b;</GXDLMSDevice>',
+]
+TABLES = [
+    b"deviceId,host,port,encryptionKey\nm1,h,4059,000102030405060708090A0B0C0D0E0F\nm2,h,,\n",
+    b'Serial;GUEK;AK\n"m;1";"00 01 02";x\n',
+    b"device_identification,hls5active,use_sn,network_address\nE1,t,f,10.0.0.1\n",
+]
