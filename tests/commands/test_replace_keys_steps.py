@@ -198,9 +198,13 @@ async def test_a_meter_with_neither_master_key() -> None:
         ({"keys": ["password"], "passwordLength": 7}, "commandParams.passwordLength"),
         ({"keys": ["password"], "obis": "0.0.43.0.0.256"}, "commandParams.obis"),
         ({"keys": ["encryption"], "encryptionKey": GOLDEN_KEY}, "commandParams.encryptionKey"),
+        ({"keys": [GOLDEN_KEY]}, "commandParams.keys[0]"),
+        ({"keys": {"encryption": GOLDEN_KEY}}, "commandParams.keys"),
+        ({"keys": GOLDEN_KEY}, "commandParams.keys"),
     ],
 )
 def test_parameters_that_do_not_validate(raw: dict[str, Any], path: str) -> None:
     with pytest.raises(InvalidField) as raised:
         parse_parameters(command_type("REPLACE_KEYS"), raw, FakeSession({}).now())
     assert raised.value.path == path
+    assert GOLDEN_KEY not in f"{raised.value} {raised.value.received}", "someone may take a task for the place of a key"

@@ -27,6 +27,7 @@ from metercast.simulator.faults import AccessError, LoseActionAnswer, StaleCount
 from metercast.simulator.population import Population
 from metercast.simulator.simulator import Simulator
 from metercast.simulator.spec import HdlcSpec
+from metercast.store.errors import StoreUnavailable
 from metercast.store.sqlite import SqliteStore
 
 KEYS = {"keys": ["encryption", "authentication"]}
@@ -371,3 +372,40 @@ async def test_a_key_from_an_old_file_costs_one_wrong_try(tmp_path: Path) -> Non
             assert (await end.run("READ_CLOCK", task_id="task-2")).how is How.DONE
         assert await end.is_settled()
         assert sum(end.refusals()) == 1
+
+
+async def test_in_a_bundle_what_follows_goes_on_in_the_fresh_association(tmp_path: Path) -> None:
+    async with head_end(tmp_path) as end:
+        members = [
+            {"command": "READ_CLOCK"},
+            {"command": "REPLACE_KEYS", "parameters": KEYS},
+            {"command": "GET_TOU"},
+        ]
+        outcome = await end.run("BUNDLE", {"commands": members})
+        assert outcome.how is How.DONE, outcome.detail
+        assert await end.is_settled()
+
+
+async def test_a_store_that_is_away_stages_nothing_and_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with head_end(tmp_path) as end:
+
+        async def away(*arguments: object) -> bool:
+            raise StoreUnavailable("the disk is full")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(end.store, "replace_secrets", away)
+            outcome = await end.run("REPLACE_KEYS", KEYS)
+        assert (outcome.kind, outcome.detail) == (
+            OutcomeKind.GIVEN_BACK,
+            "the secrets could not be stored: the disk is full",
+        )
+        assert end.simulated.state.keys.version == 0
+        await end.run("REPLACE_KEYS", {"keys": ["authentication"]}, connector=losing(9))
+        with monkeypatch.context() as patch:
+            patch.setattr(end.store, "replace_secrets", away)
+            for _ in range(2):
+                assert (await end.run("READ_CLOCK", task_id="task-2")).how is How.DONE, "what it finds out, it forgets"
+        assert (await end.run("REPLACE_KEYS", KEYS)).how is How.DONE
+        assert await end.is_settled()

@@ -53,7 +53,7 @@ def test_what_the_deferred_change_did(tmp_path: Path, stored: Stored | None) -> 
         assert (child["commandType"], child["parentTaskId"]) == ("VERIFY_TOU", task_id)
         assert (child["counts"]["total"], child["counts"]["success"]) == (METERS, METERS - 2)
         found = server.call("GET", f"/tasks?commandId={task['commandId']}")["tasks"]
-        assert Counter(each["commandType"] for each in found) == {"SET_TOU": 2, "VERIFY_TOU": 1}
+        assert Counter(each["commandType"] for each in found) == {"SYNC_CLOCK": 1, "SET_TOU": 2, "VERIFY_TOU": 1}
         one = server.call("GET", f"/tasks/{child['taskId']}/devices/{meters[5]}")
         assert one["result"]["active"]["calendarName"] == "LATER"
         wrong = server.call("GET", f"/tasks/{child['taskId']}/devices/{meters[0]}")

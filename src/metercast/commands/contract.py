@@ -154,6 +154,7 @@ class CommandType(msgspec.Struct, frozen=True, kw_only=True):
     steps in one session and returns the outcome; `image_of` tells which firmware image the parameters name. `members`
     are the types of which a command with these parameters is made up, where there are such; they raise InvalidField
     where one is not known. `follow_up` is what looks later at the meters that were left to do something by themselves.
+    `hides_values`: what does not validate is not repeated, for it could be a secret.
     """
 
     traits: CommandTraits
@@ -163,6 +164,7 @@ class CommandType(msgspec.Struct, frozen=True, kw_only=True):
     members: Callable[[Any], Sequence["CommandType"]] | None = None
     follow_up: Callable[[Any], FollowUp | None] | None = None
     image_of: Callable[[Any], str] | None = None
+    hides_values: bool = False
     summary: str = ""
 
     @property

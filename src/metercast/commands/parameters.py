@@ -37,18 +37,21 @@ def parse_parameters(command: CommandType, raw: dict[str, Any] | None, now: date
 
     Raises InvalidField with a path such as `commandParams.weeks[1].days[3]` and the value received.
     """
-    parameters = convert({} if raw is None else raw, command.parameters)
+    parameters = convert({} if raw is None else raw, command.parameters, hides=command.hides_values)
     if command.check is not None:
         command.check(parameters, now)
     return parameters
 
 
-def convert(raw: Any, type_: type[T]) -> T:
-    """`raw` as `type_`; InvalidField where its types, limits or field names are wrong."""
+def convert(raw: Any, type_: type[T], *, hides: bool = False) -> T:
+    """`raw` as `type_`; InvalidField where its types, limits or field names are wrong.
+
+    `hides`: without the value, which someone may have taken for the place of a secret.
+    """
     try:
         return msgspec.convert(raw, type_)
     except msgspec.ValidationError as error:
-        raise _invalid(str(error), raw) from None
+        raise _invalid(str(error), raw, hides) from None
 
 
 def logical_name(text: str, path: str) -> LogicalName:
@@ -76,7 +79,7 @@ def require(condition: bool, path: str, received: Any, reason: str) -> None:
         raise InvalidField(f"{ROOT}.{path}", received, reason)
 
 
-def _invalid(message: str, raw: Any) -> InvalidField:
+def _invalid(message: str, raw: Any, hides: bool) -> InvalidField:
     """Our error for msgspec's: its path, the value found there, and its reason."""
     match = _AT.match(message)
     assert match is not None
@@ -88,10 +91,15 @@ def _invalid(message: str, raw: Any) -> InvalidField:
     if field is not None:
         name = field["name"]
         path = f"{path}.{shown(name)}"
+        if hides:
+            return InvalidField.secret(path, "unknown field" if field["kind"] == "unknown" else "required, and missing")
         if field["kind"] == "unknown":
             return InvalidField(path, value.get(name) if isinstance(value, dict) else value, "unknown field")
         return InvalidField(path, None, "required, and missing")
-    return InvalidField(path, value, reason[:1].lower() + reason[1:])
+    reason = reason[:1].lower() + reason[1:]
+    if hides:
+        return InvalidField.secret(path, reason.partition(" '")[0])  # what follows is the value
+    return InvalidField(path, value, reason)
 
 
 def _value_at(raw: Any, where: str) -> Any:

@@ -14,12 +14,11 @@ from typing import Annotated, Final
 import msgspec
 
 from metercast.commands.contract import CommandType, MeterSession, StepFailed
-from metercast.commands.parameters import ROOT, Obis, logical_name, require
+from metercast.commands.parameters import Obis, check_obis, chosen, require
 from metercast.dlms.ciphering import KEY_SIZES
 from metercast.dlms.cosem import CosemAttribute, CosemMethod
 from metercast.dlms.data import Data
 from metercast.dlms.key_wrap import wrap_key
-from metercast.dlms.logical_name import LogicalName
 from metercast.domain.command import CommandTraits, ConflictGroup
 from metercast.domain.meter import Authentication, password_octets
 from metercast.domain.outcome import Outcome
@@ -74,8 +73,7 @@ class ReplaceKeys(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fi
 
 
 def check(parameters: ReplaceKeys, now: datetime) -> None:
-    if parameters.obis is not None:
-        logical_name(parameters.obis, f"{ROOT}.obis")
+    check_obis(parameters.obis)
     keys = parameters.keys
     require(len(set(keys)) == len(keys), "keys", [each.value for each in keys], "one of them stands twice")
     given = parameters.password_length
@@ -111,7 +109,7 @@ class _Replacing:
         self._keys = session.keys
         self._length = parameters.password_length
         objects = session.profile.objects
-        self._setup = LogicalName.parse(parameters.obis) if parameters.obis is not None else objects.security_setup
+        self._setup = chosen(parameters.obis, objects.security_setup)
         self._association = objects.association
         self._mechanism = session.meter.record.management.authentication
         self._key_size = KEY_SIZES[session.meter.record.management.security_suite]
@@ -244,5 +242,6 @@ REPLACE_KEYS = CommandType(
     parameters=ReplaceKeys,
     perform=perform,
     check=check,
+    hides_values=True,
     summary="Replaces keys and passwords by new ones, each proved by a fresh association; none is lost on the way.",
 )

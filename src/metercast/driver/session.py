@@ -390,6 +390,7 @@ class DlmsSession:
     async def end(self) -> None:
         """Nothing is open any longer when this returns."""
         self._watch.end()
+        self.keys.end()
         self.drop()
         await self._previous_gone()
 

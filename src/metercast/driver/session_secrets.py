@@ -43,6 +43,10 @@ class SessionSecrets:
         self._adopted: Candidate | None = None
         self._begin: int | None = None
 
+    def end(self) -> None:
+        """The session is over. Each holds the other, and sessions are freed by counting references."""
+        del self._session
+
     # -- what commands see -----------------------------------------------------------------------------------------
 
     def current(self, kind: SecretKind) -> str | None:
