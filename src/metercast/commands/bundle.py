@@ -272,8 +272,9 @@ def joinable(commands: Mapping[str, CommandType]) -> list[str]:
 
 
 def _may_be_joined(type_: CommandType) -> bool:
-    """An image is uploaded in sessions of its own, with room for other commands between them."""
-    return type_.traits.may_be_joined and type_.image_of is None
+    """An image is uploaded in sessions of its own, with room for other commands between them; new keys are proved by
+    associations of their own, and are no part of parameters that errors repeat."""
+    return type_.traits.may_be_joined and type_.image_of is None and not type_.hides_values
 
 
 def _below(error: InvalidField, path: str) -> InvalidField:
