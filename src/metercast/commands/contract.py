@@ -98,6 +98,11 @@ class MeterSession(Protocol):
         """
         ...
 
+    @property
+    def send_delay(self) -> float:
+        """Seconds that each request waits for the line before it goes out."""
+        ...
+
     def now(self) -> datetime:
         """The wall clock, UTC."""
         ...
