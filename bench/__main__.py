@@ -23,6 +23,7 @@ BENCHMARKS = (
     "history",
     "memory",
     "product",
+    "firmware",
 )
 
 

@@ -50,6 +50,7 @@ class FakeSession:
         self.on_sleep: Callable[[], None] = lambda: None
         self.clock = NOW
         self.latency = 0.0
+        self.send_delay = 0.0
         self.meter = meter(zone)
         self.profile = BUILT_IN.get("generic")
         self.verify_first = False
@@ -136,6 +137,7 @@ class FakeSession:
         name = f"{service} {target.class_id}/{target.index}"
         self.log.append(name)
         self.apdus.append(apdu.hex())
+        self.clock += timedelta(seconds=self.send_delay)
         self._travel()
         planned = self.fail.get(name)
         error = planned.pop(0) if isinstance(planned, list) and planned else planned

@@ -136,6 +136,16 @@ async def test_strategies(strategy: str, latency: float, ahead: float) -> None:
     assert session.changes == actions[strategy]
 
 
+@pytest.mark.parametrize("strategy", ["set", "preset", "minute"])
+async def test_a_line_on_which_each_request_waits(strategy: str) -> None:
+    session = ClockMeter(15)
+    session.latency, session.send_delay = 2.0, 10.0
+    outcome = await run(session, "SET_TIME", {"strategy": strategy})
+    assert abs(session.ahead) <= 0.5
+    assert outcome.result["before"]["differenceSeconds"] == 15
+    assert outcome.result["before"]["uncertaintySeconds"] == 1
+
+
 @pytest.mark.parametrize("strategy", ["set", "preset"])
 @pytest.mark.parametrize("ahead", [-400_000_000.0, 86_400.0])
 async def test_a_clock_that_is_far_off(strategy: str, ahead: float) -> None:

@@ -7,7 +7,7 @@ import pytest
 from tests.dlms.meter import AK, CLIENT, EK, seal
 
 from metercast.dlms.access import AccessItemResult, AccessKind, AccessRequest, AccessResponse, AccessSpecification
-from metercast.dlms.acse import Aarq
+from metercast.dlms.acse import Aarq, Rlrq
 from metercast.dlms.action import (
     ActionRequestBlock,
     ActionRequestFirstBlock,
@@ -15,11 +15,12 @@ from metercast.dlms.action import (
     ActionRequestNormal,
 )
 from metercast.dlms.blocks import Block
-from metercast.dlms.ciphering import BOTH, Cipher, encode_glo
+from metercast.dlms.ciphering import AUTHENTICATED, BOTH, Cipher, encode_ded, encode_glo
 from metercast.dlms.cosem import CosemAttribute, CosemMethod, Selection
 from metercast.dlms.data import Data
 from metercast.dlms.describe import describe
 from metercast.dlms.general_block import GeneralBlock
+from metercast.dlms.general_protection import encode_general
 from metercast.dlms.get import (
     GetRequestList,
     GetRequestNext,
@@ -43,11 +44,19 @@ from metercast.dlms.set import (
 SECRET = b"S3CRETS3CRET"
 INITIATE = InitiateRequest(conformance=0x1D, client_max_receive_pdu_size=0).encode()
 ASSOCIATION = LogicalName.parse("0.0.40.0.0.255")
+WITH_KEY = InitiateRequest(conformance=0x1D, client_max_receive_pdu_size=0, dedicated_key=SECRET)
 PASSWORD = CosemAttribute(15, ASSOCIATION, 7)
 HARMLESS = CosemAttribute(1, LogicalName.parse("0.0.96.1.0.255"), 2)
 CHANGE = CosemMethod(15, ASSOCIATION, 2)
 TRANSFER = CosemMethod(64, LogicalName.parse("0.0.43.0.0.255"), 2)
 KEYS = Data.array([Data.structure([Data.enum(0), Data.octets(SECRET)])])
+
+
+class Sealed(bytes):
+    """Encoded already."""
+
+    def encode(self) -> bytes:
+        return bytes(self)
 
 
 def general_blocks(apdu: bytes, size: int = 16) -> list[bytes]:
@@ -58,6 +67,13 @@ def general_blocks(apdu: bytes, size: int = 16) -> list[bytes]:
         ).encode()
         for number, piece in enumerate(pieces, start=1)
     ]
+
+
+def authenticated(service: Any, encode: Any = encode_glo) -> bytes:
+    """Protected, and to be read by all."""
+    sealed: bytes = encode(Cipher(EK, AK), AUTHENTICATED, CLIENT, 1, service.encode())
+    assert SECRET in sealed or SECRET not in service.encode()
+    return sealed
 
 
 def masked(*services: Any) -> list[bytes]:
@@ -106,14 +122,7 @@ def masked(*services: Any) -> list[bytes]:
         ],
         [Aarq(application_context=1, user_information=INITIATE, mechanism=1, authentication=SECRET)],
         [Aarq(application_context=1, user_information=INITIATE, authentication=SECRET)],
-        [
-            Aarq(
-                application_context=1,
-                user_information=InitiateRequest(
-                    conformance=0x1D, client_max_receive_pdu_size=0, dedicated_key=SECRET
-                ).encode(),
-            )
-        ],
+        [Aarq(application_context=1, user_information=WITH_KEY.encode())],
         [
             AccessRequest(
                 5,
@@ -125,6 +134,21 @@ def masked(*services: Any) -> list[bytes]:
             AccessRequest(5, [AccessSpecification(AccessKind.GET, PASSWORD)], [Data.null()]),
             AccessResponse(5, [Data.octets(SECRET)], [AccessItemResult(AccessKind.GET, DataAccessResult.SUCCESS)], b""),
         ],
+        [authenticated(SetRequestNormal(0xC1, PASSWORD, Data.octets(SECRET)))],  # not encrypted: in the clear
+        [authenticated(ActionRequestNormal(0xC1, TRANSFER, KEYS), encode_ded)],
+        [
+            encode_general(
+                0xDB, Cipher(EK, AK), AUTHENTICATED, CLIENT, 1, ActionRequestNormal(0xC1, TRANSFER, KEYS).encode()
+            )
+        ],
+        [
+            authenticated(GetRequestNormal(0xC1, PASSWORD)),
+            authenticated(GetResponseNormal(0xC1, Data.octets(SECRET))),
+        ],
+        general_blocks(authenticated(SetRequestNormal(0xC1, PASSWORD, Data.octets(SECRET)))),
+        [Aarq(application_context=3, user_information=authenticated(WITH_KEY))],
+        [Rlrq(0, authenticated(WITH_KEY))],
+        [Rlrq(0, WITH_KEY.encode())],
         [b"\xd9" + bytes(5) + SECRET],  # not to be read
         [b"\xd6" + bytes(5) + SECRET],  # what nobody knows
         [b"\xe0\x80\x00\x01\x00\x00\x0c" + SECRET],  # a block of something that is not known
@@ -166,7 +190,8 @@ def test_what_is_left_is_readable() -> None:
         Aarq(application_context=1, user_information=INITIATE, mechanism=5, authentication=SECRET),
         encode_glo(Cipher(EK, AK), BOTH, CLIENT, 1, b"\xc1" + SECRET),
         seal(bytes.fromhex("c401c10103"), 9),
-        b"\xe0\x80\x00\x01\x00\x00\x0e\xdb\x08" + SECRET,
+        authenticated(SetRequestNormal(0xC1, HARMLESS, Data.octets(SECRET))),
+        Aarq(application_context=3, user_information=encode_glo(Cipher(EK, AK), BOTH, CLIENT, 1, WITH_KEY.encode())),
     ],
     ids=lambda service: type(service).__name__,
 )
@@ -185,6 +210,8 @@ def test_general_blocks_without_a_secret_stay() -> None:
         SetRequestNormal(0xC1, HARMLESS, Data.octets(SECRET)),
         GetRequestNormal(0xC1, HARMLESS),
         GetResponseNormal(0xC1, Data.octets(SECRET)),
+        Sealed(encode_glo(Cipher(EK, AK), BOTH, CLIENT, 1, b"\xc1" + SECRET)),
+        Sealed(encode_general(0xDB, Cipher(EK, AK), BOTH, CLIENT, 1, b"\xc1" + SECRET)),
     ):
         blocks = general_blocks(service.encode())
         assert masked(*blocks) == blocks

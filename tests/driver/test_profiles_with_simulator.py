@@ -341,7 +341,7 @@ async def test_event_logs_and_what_their_codes_mean(tmp_path: Path) -> None:
 
 async def test_what_is_proposed_to_a_strict_meter(tmp_path: Path) -> None:
     """Of more than it knows it wants to hear nothing (catalogue 2.9, initiate 2 and 3)."""
-    services = 'withheld_services = ["multiple-references", "general-block-transfer"]\n'
+    services = 'withheld_services = ["multiple-references", "general-block-transfer", "access"]\n'
     async with bench(tmp_path, Dialect(strict=True), f"[association]\nmax_receive_pdu = 1024\n{services}") as it:
         assert (await it.execute("generic")).error is ErrorWord.ASSOCIATION_REJECTED
         right = await it.execute("acme")

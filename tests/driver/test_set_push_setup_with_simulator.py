@@ -7,13 +7,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from tests.driver.support import driver, execute, meter_of
+from tests.driver.support import ScriptedCheckpoint, driver, execute, meter_of
+from tests.driver.transports import Tampered
 
 from metercast.commands.date_text import parse_date_time
-from metercast.dlms.data import NULL, Data, decode_whole
+from metercast.dlms.data import NULL, Data
+from metercast.dlms.notification import DataNotification, decode_notification
 from metercast.dlms.wrapper import WrapperReader
 from metercast.domain.outcome import How
 from metercast.domain.words import ErrorWord
+from metercast.driver.transport import TcpConnector
 from metercast.simulator.population import Population
 from metercast.simulator.push_setup import PUSH_SETUPS, PushSetup
 from metercast.simulator.simulator import Simulator
@@ -55,9 +58,9 @@ class Receiver(asyncio.DatagramProtocol):
     async def body(self) -> tuple[int, int, list[Data]]:
         """Of the next data-notification."""
         source, destination, apdu = await self.frames.get()
-        assert apdu[0] == 0x0F
-        assert apdu[5] == 0  # no date-time
-        return source, destination, decode_whole(apdu[6:]).elements()
+        notification = decode_notification(apdu)
+        assert isinstance(notification, DataNotification)
+        return source, destination, notification.value.elements()
 
 
 @pytest.mark.parametrize("version", [0, 1, 2])
@@ -179,3 +182,25 @@ def test_delays_of_version_2_grow() -> None:
     setup = PushSetup(2)
     setup.values[7] = Data.structure([Data.long_unsigned(each) for each in (10, 200, 60)])
     assert [setup.delay_before_retry(number) for number in (0, 1, 2, 3, 255)] == [10, 20, 40, 60, 60]
+
+
+@pytest.mark.parametrize("lost", range(1, 19))
+async def test_an_answer_that_is_lost_anywhere(lost: int) -> None:
+    async with Simulator(population()) as simulator, Receiver().listening() as receiver:
+        (document,) = simulator.device_records()
+        raw: dict[str, Any] = {
+            "obis": "0.1.25.9.0.255",
+            "objects": [CLOCK],
+            "destination": {"address": f"127.0.0.1:{receiver.port}"},
+            "windows": [{"start": "*-*-* 00:00:00", "end": "*-*-* 23:59:59"}],
+            "retries": 1,
+        }
+        connector = Tampered(TcpConnector(), lambda data, number: b"" if number == lost else data)
+        first = await execute(meter_of(document), "SET_PUSH_SETUP", raw, by=driver(connector))
+        assert len(connector.read) > lost or first.error is not None, "nothing was lost"
+        by = driver()
+        checkpoint = ScriptedCheckpoint(verify_first=True)
+        second = await execute(meter_of(document), "SET_PUSH_SETUP", raw | {"push": True}, by=by, checkpoint=checkpoint)
+        assert second.succeeded, second.detail
+        assert len((await receiver.body())[2]) == 1
+        assert (await execute(meter_of(document), "SET_PUSH_SETUP", raw, by=by)).how is How.ALREADY_SO

@@ -4,10 +4,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from tests.driver.support import driver, execute, meter_of
+from tests.driver.support import ScriptedCheckpoint, driver, execute, meter_of
+from tests.driver.transports import Tampered
 
 from metercast.domain.outcome import How
 from metercast.driver.timeouts import Timeouts
+from metercast.driver.transport import TcpConnector
 from metercast.simulator.population import Population
 from metercast.simulator.simulator import Simulator
 from metercast.simulator.spec import HdlcSpec
@@ -52,3 +54,23 @@ async def test_adjusting_by_methods() -> None:
             clock.set(1_800_000_000.0 + grid / 2 + 7)
             assert (await execute(meter, "ACTION", preset | {"method": method}, by=by)).error is None
             assert 0 <= clock.timestamp() - 1_800_000_000.0 - grid < 5
+
+
+@pytest.mark.parametrize("lost", range(1, 18))
+async def test_an_answer_that_is_lost_anywhere(lost: int) -> None:
+    """The session ends at it; the next one reads first and does what is still missing."""
+    raw = {"zone": {"name": "America/New_York"}}
+    async with Simulator(population(clock_offset=1234.0)) as simulator:
+        (document,) = simulator.device_records()
+        connector = Tampered(TcpConnector(), lambda data, number: b"" if number == lost else data)
+        first = await execute(meter_of(document), "SET_TIME", raw, by=driver(connector))
+        assert len(connector.read) > lost or first.error is not None, "nothing was lost"
+        by = driver()
+        second = await execute(
+            meter_of(document), "SET_TIME", raw, by=by, checkpoint=ScriptedCheckpoint(verify_first=True)
+        )
+        assert second.succeeded, second.detail
+        clock = simulator.meter(document["deviceId"]).state.clock
+        assert abs(clock.offset()) < 2
+        assert [clock.rules.offset(datetime(2031, month, 1, tzinfo=UTC)) for month in (1, 7)] == [-300, -240]
+        assert (await execute(meter_of(document), "SET_TIME", raw, by=by)).how is How.ALREADY_SO

@@ -24,8 +24,8 @@ from gurux_dlms.enums import (
 )
 from gurux_dlms.GXDLMSAccessItem import GXDLMSAccessItem
 from gurux_dlms.GXDLMSClient import GXDLMSClient
-from gurux_dlms.objects import GXDLMSProfileGeneric
-from gurux_dlms.objects.enums import SecuritySuite
+from gurux_dlms.objects import GXDLMSImageTransfer, GXDLMSProfileGeneric, GXDLMSSecuritySetup
+from gurux_dlms.objects.enums import GlobalKeyType, SecuritySuite
 from gurux_dlms.secure import GXDLMSSecureClient
 
 
@@ -132,6 +132,22 @@ class Session:
     def action(self, class_id, name, index, kind, value):
         self.ask(*flat(self.client.method(self.target(class_id, name), index, octets(value), DataType[kind])))
 
+    def transfer_keys(self, kek, *keys):
+        """Key transfer: each a number of its kind and the key, wrapped with `kek`."""
+        wrapped = [(GlobalKeyType(kind), bytes.fromhex(key)) for kind, key in keys]
+        setup = GXDLMSSecuritySetup("0.0.43.0.0.255")
+        self.ask(*flat(setup.globalKeyTransfer(self.client, bytes.fromhex(kek), wrapped)))
+
+    def transfer_image(self, identification, image):
+        """Initiate and every block; the number of blocks."""
+        transfer, octets = GXDLMSImageTransfer("0.0.44.0.0.255"), bytes.fromhex(image)
+        transfer.imageBlockSize = self.ask(*flat(self.client.read(transfer, 2))).value
+        self.ask(*flat(transfer.imageTransferInitiate(self.client, identification, len(octets))))
+        blocks = transfer.imageBlockTransfer(self.client, octets, None)
+        for frames in blocks:
+            self.ask(*flat(frames))
+        return len(blocks)
+
     def rows(self, name, first, count):
         profile = self.profile(name)
         return self.buffer(profile, self.client.readRowsByEntry(profile, first, count))
@@ -190,7 +206,8 @@ def main():
             results.append(plain(getattr(session, name)(*arguments)))
         except Refused as refused:
             results.append({"error": refused.args[0]})
-    session.close()
+    if not given["leaves"]:
+        session.close()
     print(json.dumps({"results": results}))
 
 

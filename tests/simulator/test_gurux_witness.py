@@ -14,6 +14,7 @@ import pytest
 
 from metercast.dlms.elliptic import PrivateKey
 from metercast.simulator import MeterSpec, Population, Simulator
+from metercast.simulator.firmware import make_image
 from metercast.simulator.spec import (
     ACCESS,
     GENERAL_BLOCK_TRANSFER,
@@ -79,6 +80,7 @@ def configuration(spec: MeterSpec, host: str, port: int) -> dict[str, Any]:
         "counter": 5,
         "maxPdu": 0xFFFF,
         "offers": [],
+        "leaves": False,  # the connection without a release
         "dedicatedKey": None,
         "window": None,
         "signingKey": (spec.client_signing_key or b"").hex(),
@@ -100,14 +102,19 @@ def _public_key(spec: MeterSpec) -> str | None:
 
 async def done(population: Population, steps: list[list[Any]], **more: Any) -> tuple[list[Any], dict[str, Any]]:
     """(what each step gave, the meter's state afterwards)."""
-    assert PYTHON.exists(), f"{PYTHON} is missing: `make test` makes the environment of the other client"
     (spec,) = population.meters
     async with Simulator(population) as simulator:
         given = configuration(spec, *simulator.endpoint(spec.meter_id)) | more | {"steps": steps}
-        ran = await asyncio.to_thread(_run, given)
-        assert ran.returncode == 0, ran.stderr
-        told = json.loads(ran.stdout.splitlines()[-1])
-        return told["results"], simulator.meter(spec.meter_id).snapshot()
+        return await run(given), simulator.meter(spec.meter_id).snapshot()
+
+
+async def run(given: dict[str, Any]) -> list[Any]:
+    """What each step gave."""
+    assert PYTHON.exists(), f"{PYTHON} is missing: `make test` makes the environment of the other client"
+    ran = await asyncio.to_thread(_run, given)
+    assert ran.returncode == 0, ran.stderr
+    results: list[Any] = json.loads(ran.stdout.splitlines()[-1])["results"]
+    return results
 
 
 def _run(given: dict[str, Any]) -> subprocess.CompletedProcess[str]:
@@ -224,3 +231,39 @@ async def test_access() -> None:
     (found,), _ = await done(offering(population, ACCESS), [["access", *items]], offers=["ACCESS"])
     name = population.meters[0].logical_device_name.encode().hex()
     assert found == [f"hex:{name}", -OBJECT_UNDEFINED, 4]
+
+
+async def test_keys_that_the_other_client_wraps_are_those_of_the_next_association() -> None:
+    population = Population.build(1, security="hls-gmac", clock_offset=0.0)
+    (spec,) = population.meters
+    assert spec.master_key is not None
+    unicast, authentication = bytes(range(16)).hex(), bytes(range(100, 116)).hex()
+    async with Simulator(population) as simulator:
+        given = configuration(spec, *simulator.endpoint(spec.meter_id))
+        transfer = ["transfer_keys", spec.master_key.hex(), [0, unicast], [2, authentication]]
+        assert await run(given | {"steps": [transfer]}) == [None]
+        new = {"encryptionKey": unicast, "authenticationKey": authentication, "steps": [["get", *CLOCK, 3]]}
+        assert await run(given | new) == [-60]
+        with pytest.raises(AssertionError):
+            await run(given | {"counter": 5000, "steps": [["get", *CLOCK, 3]]})
+
+
+async def test_an_image_that_the_other_client_transfers_runs() -> None:
+    population = Population.build(1, security="hls-gmac", clock_offset=0.0)
+    (spec,) = population.meters
+    image = make_image("ACME", "SIM-2.0", 3000)
+    image_transfer = (18, "0.0.44.0.0.255")
+    steps = [
+        ["transfer_image", "ACME", image.hex()],
+        ["get", *image_transfer, 4],
+        ["action", *image_transfer, 3, "INT8", 0],
+        ["get", *image_transfer, 6],
+        ["action", *image_transfer, 4, "INT8", 0],
+    ]
+    async with Simulator(population) as simulator:
+        given = configuration(spec, *simulator.endpoint(spec.meter_id))
+        count, first_missing, verified, status, activated = await run(given | {"steps": steps, "leaves": True})
+        assert (count, first_missing, verified, status, activated) == (6, 6, None, 3, None)
+        await asyncio.sleep(1)
+        version = ["get", 1, "1.0.0.2.0.255", 2]
+        assert await run(given | {"counter": 500, "steps": [version]}) == ["hex:" + b"SIM-2.0".hex()]

@@ -63,7 +63,7 @@ async def set_now(session: MeterSession, clock: ClockObject, zone: ZoneInfo, bef
     """Attribute 2, with the time that it will be when it arrives."""
 
     def value() -> Data:
-        return time_data(session, session.now() + timedelta(seconds=before.half_round_trip), zone)
+        return time_data(session, session.now() + timedelta(seconds=before.lead), zone)
 
     await session.set(clock.time, value)
 

@@ -44,6 +44,7 @@ class Reading(NamedTuple):
     instant: datetime | None  # None where the meter's time is not fully specified
     reference: datetime
     half_round_trip: float  # seconds
+    lead: float = 0.0  # seconds from asking to arriving at the meter: what is asked later takes as long
 
     @property
     def difference(self) -> float:
@@ -91,7 +92,7 @@ class ClockObject(NamedTuple):
 
         StepFailed(InvalidResponse) where its answer is no date-time.
         """
-        asked = session.now()
+        asked = session.now() + timedelta(seconds=session.send_delay)
         data = await session.get(self.time)
         round_trip = session.now() - asked
         try:
@@ -99,7 +100,8 @@ class ClockObject(NamedTuple):
         except DecodeError as error:
             raise StepFailed(ErrorWord.INVALID_RESPONSE, f"GET {self.time}: {error}") from error
         instant = instant_of(value, zone or ZoneInfo(session.meter.record.time_zone), deviation_sign(session))
-        return Reading(value, instant, asked + round_trip / 2, max(round_trip.total_seconds() / 2, 0.0))
+        half = max(round_trip.total_seconds() / 2, 0.0)
+        return Reading(value, instant, asked + round_trip / 2, half, session.send_delay + half)
 
 
 def deviation_sign(session: MeterSession) -> DeviationSign:

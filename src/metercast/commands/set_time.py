@@ -96,13 +96,13 @@ async def _set_time(
 
 async def _preset(session: MeterSession, clock: ClockObject, zone: ZoneInfo, before: Reading) -> None:
     """The time of a moment soon to come, and at that moment the word to take it."""
-    lead = timedelta(seconds=3 * before.half_round_trip + _PRESET_MARGIN_SECONDS)
+    lead = timedelta(seconds=3 * before.lead + _PRESET_MARGIN_SECONDS)
     moment = (session.now() + lead).replace(microsecond=0) + timedelta(seconds=1)
     shown = moment if before.is_invalid else moment + timedelta(seconds=before.difference)
     span = (min(moment, shown) - _PRESET_VALIDITY, max(moment, shown) + _PRESET_VALIDITY)
     times = [time_data(session, instant, zone) for instant in (moment, *span)]
     await session.action(clock.method(PRESET_ADJUSTING_TIME), Data.structure(times))
-    await _wait_until(session, moment - timedelta(seconds=before.half_round_trip))
+    await _wait_until(session, moment - timedelta(seconds=before.lead))
     await session.action(clock.method(ADJUST_TO_PRESET_TIME), Data.integer(0))
 
 
@@ -113,9 +113,9 @@ async def _to_minute(session: MeterSession, clock: ClockObject, before: Reading,
         found = "invalid" if before.is_invalid else f"{before.difference:+.3f} s off"
         detail = f"the clock is {found}: its nearest minute may be another; nothing was changed"
         raise StepFailed(ErrorWord.CLOCK_UNCERTAIN, detail, result)
-    arrives = session.now() + timedelta(seconds=before.half_round_trip)
+    arrives = session.now() + timedelta(seconds=before.lead)
     minute = arrives.replace(second=0, microsecond=0) + timedelta(seconds=_MINUTE_SECONDS)
-    await _wait_until(session, minute - timedelta(seconds=before.half_round_trip))
+    await _wait_until(session, minute - timedelta(seconds=before.lead))
     await session.action(clock.method(ADJUST_TO_MINUTE), Data.integer(0))
 
 

@@ -15,21 +15,23 @@ from metercast.dlms.access import (
     decode_access_request,
     decode_access_response,
 )
+from metercast.dlms.axdr import decode_length, take_octets
 from metercast.dlms.ber import encode_element
-from metercast.dlms.ciphering import DED_PLAIN_TAGS, PLAIN_TAGS
+from metercast.dlms.ciphering import AUTHENTICATED, ENCRYPTED, HEADER_SIZE, TAG_SIZE
 from metercast.dlms.cosem import CosemAttribute, CosemMethod, decode_attribute, decode_method
 from metercast.dlms.data import Data, Tag, encode_data
 from metercast.dlms.data_types import BitString
+from metercast.dlms.deciphering import CIPHERED_TAGS, split_ciphered
 from metercast.dlms.errors import DlmsError
 from metercast.dlms.general_block import GENERAL_BLOCK_TRANSFER, decode_general_block
+from metercast.dlms.general_protection import GENERAL_DED, GENERAL_GLO
 from metercast.dlms.get import encode_get_data_result
 from metercast.dlms.initiate import INITIATE_REQUEST, decode_initiate_request
 from metercast.dlms.logical_name import LogicalName
 from metercast.dlms.masking import SecretWatch, is_secret
 
 MASK: Final = b"*"
-_PROTECTED: Final = frozenset(PLAIN_TAGS) | frozenset(DED_PLAIN_TAGS) | {0xDB, 0xDC, 0xDD}
-_WITHOUT_SECRETS: Final = frozenset({acse.AARE, acse.RLRQ, acse.RLRE, 0x0E, 0x0F, 0xC2, 0xC5, 0xC7, 0xD8})
+_WITHOUT_SECRETS: Final = frozenset({acse.AARE, acse.RLRE, 0x08, 0x0E, 0x0F, 0xC2, 0xC5, 0xC7, 0xD8})
 _DECODERS: Final = {
     get.GET_REQUEST: get.decode_get_request,
     get.GET_RESPONSE: get.decode_get_response,
@@ -49,7 +51,8 @@ _KEPT: Final = 6  # octets of a form that is not known here: enough to see what 
 
 
 class Masker:
-    """Follows one association, both directions. What is ciphered stays as it is; what can't be read is struck out."""
+    """Follows one association, both directions. What is encrypted stays as it is; what is only authenticated is in the
+    clear, and masked like the rest; what can't be read is struck out."""
 
     def __init__(self) -> None:
         self._watch = SecretWatch()
@@ -65,11 +68,17 @@ class Masker:
         if not apdu:
             return apdu
         tag = apdu[0]
-        if tag in _PROTECTED or tag in _WITHOUT_SECRETS:
+        if tag in _WITHOUT_SECRETS:
             return apdu
         try:
+            if tag in CIPHERED_TAGS:
+                return self._masked_ciphered(apdu)
+            if tag == INITIATE_REQUEST:
+                return _masked_initiate(apdu)
             if tag == acse.AARQ:
-                return _masked_aarq(apdu)
+                return self._masked_aarq(apdu)
+            if tag == acse.RLRQ:
+                return self._masked_information(apdu, acse.decode_rlrq(apdu).user_information)
             if tag in _DECODERS:
                 return self._masked_service(apdu)
             if tag == GENERAL_BLOCK_TRANSFER:
@@ -77,6 +86,39 @@ class Masker:
         except DlmsError:
             return _struck_out(apdu, 1)
         return _struck_out(apdu, _KEPT)
+
+    def _masked_ciphered(self, apdu: bytes) -> bytes:
+        ciphered = split_ciphered(apdu)
+        if ciphered.security_control & ENCRYPTED:
+            return apdu
+        start, end = len(apdu) - len(ciphered.body) + HEADER_SIZE, len(apdu)
+        if ciphered.security_control & AUTHENTICATED:
+            end = max(start, end - TAG_SIZE)
+        inner = apdu[start:end]
+        if inner[:1] and inner[0] in CIPHERED_TAGS:
+            return _struck_out(apdu, start)
+        return apdu[:start] + self.mask(inner) + apdu[end:]
+
+    def _masked_aarq(self, apdu: bytes) -> bytes:
+        """The LLS password and a dedicated key in the clear; a challenge of HLS is none of them."""
+        aarq = acse.decode_aarq(apdu)
+        password = aarq.authentication
+        if password and aarq.mechanism in (None, acse.Mechanism.NONE, acse.Mechanism.LLS):
+            whole = encode_element(0xAC, encode_element(0x80, password))
+            masked = encode_element(0xAC, encode_element(0x80, MASK * len(password)))
+            if apdu.count(whole) != 1:
+                return _struck_out(apdu, 1)
+            apdu = apdu.replace(whole, masked)
+        return self._masked_information(apdu, aarq.user_information)
+
+    def _masked_information(self, apdu: bytes, information: bytes | None) -> bytes:
+        """An InitiateRequest may bring a dedicated key."""
+        if not information:
+            return apdu
+        masked = self.mask(information)
+        if masked == information:
+            return apdu
+        return apdu.replace(information, masked) if apdu.count(information) == 1 else _struck_out(apdu, 1)
 
     def _masked_service(self, apdu: bytes) -> bytes:
         service: Any = _DECODERS[apdu[0]](apdu)
@@ -98,8 +140,8 @@ class Masker:
 
     def _is_harmless(self, beginning: bytes) -> bool:
         tag = beginning[0]
-        if tag in _PROTECTED:
-            return True
+        if tag in CIPHERED_TAGS:
+            return _is_encrypted(beginning)
         if self.awaits_secret:
             return False
         if tag in _WITHOUT_SECRETS or tag == get.GET_RESPONSE:
@@ -115,22 +157,23 @@ class Masker:
         return not is_secret(target)
 
 
-def _masked_aarq(apdu: bytes) -> bytes:
-    """The LLS password and a dedicated key in the clear; a challenge of HLS is none of them."""
-    aarq = acse.decode_aarq(apdu)
-    password = aarq.authentication
-    if password and aarq.mechanism in (None, acse.Mechanism.NONE, acse.Mechanism.LLS):
-        whole = encode_element(0xAC, encode_element(0x80, password))
-        masked = encode_element(0xAC, encode_element(0x80, MASK * len(password)))
-        if apdu.count(whole) != 1:
-            return _struck_out(apdu, 1)
-        apdu = apdu.replace(whole, masked)
-    information = aarq.user_information or b""
-    if information[:1] == bytes([INITIATE_REQUEST]):
-        key = decode_initiate_request(information).dedicated_key
-        if key:
-            apdu = apdu.replace(information, information.replace(key, MASK * len(key), 1))
-    return apdu
+def _masked_initiate(apdu: bytes) -> bytes:
+    key = decode_initiate_request(apdu).dedicated_key
+    if not key:
+        return apdu
+    return apdu[:3] + MASK * len(key) + apdu[3 + len(key) :] if apdu[3 : 3 + len(key)] == key else _struck_out(apdu, 1)
+
+
+def _is_encrypted(beginning: bytes) -> bool:
+    """Of an APDU that is cut: whether its security control stands there and says so."""
+    try:
+        offset = 1
+        if beginning[0] in (GENERAL_GLO, GENERAL_DED):
+            _, offset = take_octets(beginning, offset)
+        _, offset = decode_length(beginning, offset)
+        return bool(beginning[offset] & ENCRYPTED)
+    except (IndexError, DlmsError):
+        return False
 
 
 def _masked_tail(apdu: bytes, content: Any) -> bytes:

@@ -85,6 +85,11 @@ class Conversation:
     def needs_counters(self) -> bool:
         return self._supply is not None and self._supply.is_low
 
+    @property
+    def send_delay(self) -> float:
+        """Seconds that each sending waits for the line."""
+        return 0.0 if self._pace is None else self._pace.delay
+
     async def prepare(self) -> None:
         """Before an APDU is made: sees to it that there are invocation counters to make it with."""
         if self._supply is not None and self._supply.is_low:

@@ -4,9 +4,11 @@ import asyncio
 from contextlib import suppress
 from typing import Final
 
+from metercast.dlms.access import INVOKE_ID
 from metercast.dlms.cosem import Selection
-from metercast.dlms.data import NULL, Data, encode_data
+from metercast.dlms.data import NULL, Data
 from metercast.dlms.errors import DlmsError
+from metercast.dlms.notification import DataNotification
 from metercast.dlms.wrapper import encode_wrapper
 from metercast.simulator.meter import SimulatedMeter
 from metercast.simulator.objects.base import Refusal
@@ -16,10 +18,8 @@ from metercast.simulator.objects.push import pushed_attribute
 from metercast.simulator.push_setup import UDP, Destination, PushSetup
 from metercast.simulator.spec import MANAGEMENT_CLIENT
 
-DATA_NOTIFICATION: Final = 0x0F
 _WINDOW_LOOK_SECONDS: Final = 1.0
 _RANGE, _ENTRY = 1, 2
-_NO_DATE_TIME: Final = b"\0"
 
 
 class MeterPusher:
@@ -64,8 +64,7 @@ class MeterPusher:
     def _notification(self, setup: PushSetup) -> bytes:
         """The values of the pushed attributes, in their order, as one structure."""
         body = Data.structure([self._value(element, setup.version) for element in setup.objects])
-        head = bytes((DATA_NOTIFICATION,)) + (self._sent & 0xFF_FFFF).to_bytes(4, "big")
-        return head + _NO_DATE_TIME + encode_data(body)
+        return DataNotification(self._sent & INVOKE_ID, b"", body).encode()
 
     def _value(self, element: Data, version: int) -> Data:
         """Null-data where the meter has no such attribute."""
