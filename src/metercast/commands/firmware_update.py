@@ -5,7 +5,7 @@ where something else waits for the meter, and where the meter reboots; the next 
 the meter misses.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -243,8 +243,8 @@ class Update:
         self._go_on(**changes)
         return Outcome.checkpoint(self._progress.to_json(), delay_seconds=delay_seconds, may_be_left=may_be_left)
 
-    def _is_over(self, since: Any, minutes: float) -> bool:
-        return bool(self._session.now() - since >= timedelta(minutes=minutes))
+    def _is_over(self, since: datetime, minutes: float) -> bool:
+        return self._session.now() - since >= timedelta(minutes=minutes)
 
     def _result(
         self, version: str, *, info: dict[str, Any] | None = None, activated: bool | None = None
