@@ -33,6 +33,7 @@ def test_the_parsers_are_found() -> None:
         "dlms.describe.describe",
         "dlms.general_block.decode_general_block",
         "dlms.hdlc.decode_frame",
+        "dlms.initiate.decode_initiate_response",
         "dlms.notification.decode_notification",
         "commands.profile_object.decode_columns",
         "commands.read_association.objects_json",
