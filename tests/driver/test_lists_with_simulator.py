@@ -1,6 +1,7 @@
 """Reads of several attributes: one request where the association has lists, one each where not, or where refused."""
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from metercast.simulator.faults import AccessError, RefuseLists
 from metercast.simulator.log import FaultPlayed, ServiceAnswered
 from metercast.simulator.population import Population
 from metercast.simulator.simulator import Simulator
-from metercast.simulator.spec import ACCESS, DEFAULT_CONFORMANCE, MULTIPLE_REFERENCES, HdlcSpec
+from metercast.simulator.spec import ACCESS, BLOCK_TRANSFERS, DEFAULT_CONFORMANCE, MULTIPLE_REFERENCES, HdlcSpec
 
 LISTS = DEFAULT_CONFORMANCE | MULTIPLE_REFERENCES
 
@@ -122,6 +123,24 @@ async def test_lists_answered_in_blocks(tmp_path: Path) -> None:
             assert outcome.result["active"]["days"]
             sends.append(checkpoint.sends)
     assert sends[1] < sends[0]
+
+
+async def test_without_blocks_an_answer_must_fit_the_clients_pdu(tmp_path: Path) -> None:
+    """What can be asked for in smaller parts is; the rest fails with the meter's word."""
+    (tmp_path / "narrow.toml").write_text('extends = "generic"\n[association]\nmax_receive_pdu = 400\n')
+    by = driver(timeouts=PATIENT, profiles=Profiles.load(tmp_path))
+    async with Simulator(population(conformance=DEFAULT_CONFORMANCE & ~BLOCK_TRANSFERS)) as simulator:
+        (document,) = simulator.device_records()
+        meter = meter_of({**document, "profile": "narrow"})
+        outcome = await execute(meter, "READ_ASSOCIATION", by=by)
+        assert outcome.error is ErrorWord.PDU_TOO_LONG
+        end = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=1)
+        start = end - timedelta(days=1)
+        day = {"from": start.isoformat(), "to": end.isoformat()}
+        outcome = await execute(meter, "READ_PROFILE", day, by=by)
+        assert outcome.how is How.DONE, outcome.detail
+        times = [datetime.fromisoformat(row[0]) for row in outcome.result["rows"]]
+        assert times == [start + number * timedelta(minutes=15) for number in range(97)]
 
 
 async def test_what_a_profile_withholds_is_not_used(tmp_path: Path) -> None:

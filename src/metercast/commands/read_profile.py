@@ -48,6 +48,8 @@ MAX_WINDOWS: Final = 4000
 MAX_ROWS: Final = 200_000
 
 LogName = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN, description="a log of the profile")]
+_SHORTEST_WINDOW: Final = timedelta(minutes=1)
+
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
@@ -229,10 +231,17 @@ class _Reader:
         try:
             if not self._profile.buffers.by_range:
                 raise SelectionUnavailable(ErrorWord.SERVICE_NOT_SUPPORTED, "the profile has no selection by range")
-            start = first
+            start, window = first, timedelta(hours=wanted.window_hours)
             while start < last:
-                end = min(start + timedelta(hours=wanted.window_hours), last)
-                rows = await self._rows(self._range(start, end))
+                end = min(start + window, last)
+                try:
+                    rows = await self._rows(self._range(start, end))
+                except StepFailed as failure:
+                    # Without blocks the answer must fit one PDU: half the time has half the rows.
+                    window = (end - start) / 2
+                    if failure.error is not ErrorWord.PDU_TOO_LONG or window < max(self._period, _SHORTEST_WINDOW):
+                        raise
+                    continue
                 after = start if start > first else None  # that instant was in the window before
                 yield [row for row in rows if _is_within(row, first, last, after)]
                 start = end

@@ -4,7 +4,7 @@ import errno
 import socket
 from typing import NamedTuple
 
-from metercast.commands.contract import StepFailed
+from metercast.commands.contract import MeterRefused, StepFailed
 from metercast.dlms.errors import (
     CountersExhausted,
     DlmsError,
@@ -18,8 +18,10 @@ from metercast.dlms.errors import (
     SecurityError,
     TooLongError,
 )
+from metercast.dlms.results import ActionResultCode, DataAccessResult
 from metercast.domain.words import ErrorWord, SecurityEvent
 from metercast.driver.errors import PeerClosed, TimedOut, TransportError
+from metercast.driver.words import result_word
 
 # The most specific first.
 _WORDS: tuple[tuple[type[Exception], ErrorWord], ...] = (
@@ -69,6 +71,17 @@ def failure_of(error: TransportError | DlmsError, what: Step) -> StepFailed:
 def event_of(error: SecurityError) -> SecurityEvent:
     """What it is an alarm about."""
     return next(event for kind, event in _EVENTS if isinstance(error, kind))
+
+
+def refused_by(what: Step, result: DataAccessResult | ActionResultCode | None) -> MeterRefused:
+    """The meter answered with a result that is no success."""
+    code = DataAccessResult.OTHER_REASON if result is None else result
+    return MeterRefused(result_word(int(code)), f"{what}: {code.label} ({int(code)})")
+
+
+def unexpected(what: Step, event: object) -> StepFailed:
+    """The meter answered with what answers another service."""
+    return StepFailed(ErrorWord.INVALID_RESPONSE, f"{what}: answered with {type(event).__name__}")
 
 
 def connect_failure(error: OSError | ValueError, where: str) -> StepFailed:

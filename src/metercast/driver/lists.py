@@ -1,16 +1,23 @@
 """Reads of several attributes at once: with a list, else with ACCESS, as the association has them (catalogue 1.16)."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum
 from typing import Final
 
+from metercast.commands.contract import MeterRefused
 from metercast.dlms.access_transfer import AccessGet
 from metercast.dlms.association import ClientAssociation
 from metercast.dlms.cosem import CosemAttribute
+from metercast.dlms.data import Data
+from metercast.dlms.errors import DlmsError
 from metercast.dlms.events import AccessResult, Event, GetListResult, GetResult
 from metercast.dlms.negotiated import Negotiated
+from metercast.domain.words import ErrorWord
+from metercast.driver.conversation import Conversation, ServiceRefused
+from metercast.driver.failures import Step, failure_of, refused_by, unexpected
 
 MAX_LIST: Final = 32
+_SECURITY_WORDS: Final = frozenset({ErrorWord.AUTHENTICATION_FAILED, ErrorWord.INVOCATION_COUNTER_ERROR})
 
 
 class ListService(Enum):
@@ -26,35 +33,89 @@ class ListService(Enum):
 
 
 class ListReader:
-    """Which service reads lists in one session. One that is refused, whatever was promised, is not used again."""
+    """Reads lists in one session. A service that is refused, whatever was promised, is not used for them again."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, converse: Callable[[], Awaitable[Conversation]], get: Callable[[CosemAttribute], Awaitable[Data]]
+    ) -> None:
+        """`converse` gives the conversation, ready to ask; `get` reads one attribute."""
+        self._converse = converse
+        self._get = get
         self._refused: set[ListService] = set()
 
-    def choose(self, negotiated: Negotiated) -> tuple[ListService, int] | None:
+    async def read(self, attributes: Sequence[CosemAttribute]) -> list[Data | MeterRefused]:
+        """As commands.contract.MeterSession.get_list."""
+        results: list[Data | MeterRefused] = []
+        while len(results) < len(attributes):
+            left = attributes[len(results) :]
+            chosen = self._choose((await self._converse()).association.negotiated) if len(left) > 1 else None
+            if chosen is None:
+                results.append(await self._read_one(left[0]))
+                continue
+            service, size = chosen
+            part = await self._read_part(service, left[:size]) or []
+            for attribute, result in zip(left, part, strict=False):
+                results.append(await self._read_one(attribute) if _did_not_fit(result) else result)
+        return results
+
+    def _choose(self, negotiated: Negotiated) -> tuple[ListService, int] | None:
         """(service, how many attributes one request takes); None where they are read one by one."""
-        if negotiated.has_lists and ListService.GET_LIST not in self._refused:
-            size = ListService.GET_LIST.room(negotiated.limit)
-            if size > 1:
-                return ListService.GET_LIST, size
-        if negotiated.has_access and ListService.ACCESS not in self._refused:
-            size = ListService.ACCESS.room(negotiated.access_limit)
-            if size > 1:
-                return ListService.ACCESS, size
+        offers = (
+            (negotiated.has_lists, ListService.GET_LIST, negotiated.limit),
+            (negotiated.has_access, ListService.ACCESS, negotiated.access_limit),
+        )
+        for offered, service, limit in offers:
+            if offered and service not in self._refused and (size := service.room(limit)) > 1:
+                return service, size
         return None
 
-    def refuse(self, service: ListService) -> None:
+    async def _read_part(
+        self, service: ListService, attributes: Sequence[CosemAttribute]
+    ) -> list[Data | MeterRefused] | None:
+        """None where the meter does not take the list, whatever it promised."""
+        conversation = await self._converse()
+        what = Step("GET list from", attributes[0])
+        try:
+            apdu = _request(conversation.association, service, attributes)
+        except DlmsError as error:
+            raise failure_of(error, what) from error
+        conversation.send(apdu)
+        try:
+            event = await conversation.answer(what)
+        except ServiceRefused as refused:
+            if refused.error in _SECURITY_WORDS:
+                raise
+        else:
+            results = _results_in(event)
+            if results is not None:
+                return [
+                    each.data if each.data is not None else refused_by(Step("GET", attribute), each.error)
+                    for attribute, each in zip(attributes, results, strict=True)
+                ]
+            if not isinstance(event, GetResult):
+                raise unexpected(what, event)
         self._refused.add(service)
+        return None
+
+    async def _read_one(self, attribute: CosemAttribute) -> Data | MeterRefused:
+        try:
+            return await self._get(attribute)
+        except MeterRefused as refused:
+            return refused
 
 
-def request(association: ClientAssociation, service: ListService, attributes: Sequence[CosemAttribute]) -> bytes:
-    """The APDU that asks for all the attributes; raises DlmsError as the association does."""
+def _did_not_fit(result: Data | MeterRefused) -> bool:
+    """The meter could not put the value into the answer to a list; alone it may have room."""
+    return isinstance(result, MeterRefused) and result.error is ErrorWord.TRANSFER_ABORTED
+
+
+def _request(association: ClientAssociation, service: ListService, attributes: Sequence[CosemAttribute]) -> bytes:
     if service is ListService.GET_LIST:
         return association.get_list([(attribute, None) for attribute in attributes])
     return association.access([AccessGet(attribute) for attribute in attributes])
 
 
-def results_in(event: Event) -> list[GetResult] | None:
+def _results_in(event: Event) -> list[GetResult] | None:
     """The result of each attribute; None where the event is none of a list."""
     if isinstance(event, GetListResult):
         return event.results

@@ -24,20 +24,28 @@ from metercast.domain.meter import Meter, Secrets
 from metercast.domain.outcome import Phase
 from metercast.domain.words import ErrorWord, SecurityEvent
 from metercast.driver.contract import Checkpoint, GiveBack
-from metercast.driver.conversation import Conversation, ExceptionAnswer, ServiceRefused
+from metercast.driver.conversation import Conversation, ExceptionAnswer
 from metercast.driver.counters import InvocationCounters
 from metercast.driver.errors import TransportError
-from metercast.driver.failures import ASSOCIATE, WAIT, Step, connect_failure, event_of, failure_of
+from metercast.driver.failures import (
+    ASSOCIATE,
+    WAIT,
+    Step,
+    connect_failure,
+    event_of,
+    failure_of,
+    refused_by,
+    unexpected,
+)
 from metercast.driver.images import ImageShelf
 from metercast.driver.links import link_to
-from metercast.driver.lists import ListReader, ListService, request, results_in
+from metercast.driver.lists import ListReader
 from metercast.driver.memory import MeterMemory
 from metercast.driver.session_secrets import Keeper, SessionSecrets
 from metercast.driver.supply import CounterSupply
 from metercast.driver.tracing import SessionTracer
 from metercast.driver.transport import Connector, Transport
 from metercast.driver.watch import Watch
-from metercast.driver.words import result_word
 from metercast.profiles.model import Profile
 
 _log = logging.getLogger(__name__)
@@ -51,7 +59,6 @@ _COUNTER_SUSPECTS = frozenset(
         ErrorWord.INVOCATION_COUNTER_ERROR,
     }
 )
-_SECURITY_WORDS = frozenset({ErrorWord.AUTHENTICATION_FAILED, ErrorWord.INVOCATION_COUNTER_ERROR})
 
 
 class DlmsSession:
@@ -115,7 +122,7 @@ class DlmsSession:
         self._clock = clock
         self._images = images
         self._memory = memory
-        self._lists = ListReader()
+        self._lists = ListReader(self._open, self.get)
         self._conversation: Conversation | None = None
         self._transport: Transport | None = None
         self._supply: CounterSupply | None = None
@@ -182,25 +189,13 @@ class DlmsSession:
         conversation.send(apdu)
         event = await conversation.answer(what)
         if not isinstance(event, GetResult):
-            raise _unexpected(what, event)
+            raise unexpected(what, event)
         if event.data is None:
-            raise _refused(what, event.error)
+            raise refused_by(what, event.error)
         return event.data
 
     async def get_list(self, attributes: Sequence[CosemAttribute]) -> list[Data | MeterRefused]:
-        results: list[Data | MeterRefused] = []
-        conversation = await self._open()
-        while len(results) < len(attributes):
-            left = attributes[len(results) :]
-            chosen = self._lists.choose(conversation.association.negotiated) if len(left) > 1 else None
-            if chosen is None:
-                results.append(await self._read_one(left[0]))
-            else:
-                service, size = chosen
-                part = await self._read_list(service, left[:size]) or []
-                for attribute, result in zip(left, part, strict=False):
-                    results.append(await self._read_one(attribute) if _did_not_fit(result) else result)
-        return results
+        return await self._lists.read(attributes)
 
     async def set(self, attribute: CosemAttribute, value: Data | Callable[[], Data]) -> None:
         conversation = await self._open()
@@ -213,9 +208,9 @@ class DlmsSession:
         self._send_change(conversation, apdu)
         event = await conversation.answer(what)
         if not isinstance(event, SetResult):
-            raise _unexpected(what, event)
+            raise unexpected(what, event)
         if event.error is not None:
-            raise _refused(what, event.error)
+            raise refused_by(what, event.error)
 
     async def action(self, method: CosemMethod, parameter: Data | None = None) -> Data | None:
         conversation = await self._open()
@@ -228,46 +223,10 @@ class DlmsSession:
         self._send_change(conversation, apdu)
         event = await conversation.answer(what)
         if not isinstance(event, ActionResult):
-            raise _unexpected(what, event)
+            raise unexpected(what, event)
         if event.result is not ActionResultCode.SUCCESS:
-            raise _refused(what, event.result)
+            raise refused_by(what, event.result)
         return event.data
-
-    # -- several attributes at once --------------------------------------------------------------------------------
-
-    async def _read_list(
-        self, service: ListService, attributes: Sequence[CosemAttribute]
-    ) -> list[Data | MeterRefused] | None:
-        """None where the meter does not take the list, whatever it promised: it is not asked for one again."""
-        conversation = await self._open()
-        what = Step("GET list from", attributes[0])
-        try:
-            apdu = request(conversation.association, service, attributes)
-        except DlmsError as error:
-            raise failure_of(error, what) from error
-        conversation.send(apdu)
-        try:
-            event = await conversation.answer(what)
-        except ServiceRefused as refused:
-            if refused.error in _SECURITY_WORDS:
-                raise
-        else:
-            results = results_in(event)
-            if results is not None:
-                return [
-                    each.data if each.data is not None else _refused(Step("GET", attribute), each.error)
-                    for attribute, each in zip(attributes, results, strict=True)
-                ]
-            if not isinstance(event, GetResult):
-                raise _unexpected(what, event)
-        self._lists.refuse(service)
-        return None
-
-    async def _read_one(self, attribute: CosemAttribute) -> Data | MeterRefused:
-        try:
-            return await self.get(attribute)
-        except MeterRefused as refused:
-            return refused
 
     def _shelf(self) -> ImageShelf:
         if self._images is None:
@@ -353,9 +312,9 @@ class DlmsSession:
             conversation.send(conversation.association.get(attribute))
             event = await conversation.answer(what)
             if not isinstance(event, GetResult):
-                raise _unexpected(what, event)
+                raise unexpected(what, event)
             if event.data is None:
-                raise _refused(what, event.error)
+                raise refused_by(what, event.error)
             await conversation.release()
             return event.data
         except DlmsError as error:
@@ -476,16 +435,3 @@ class DlmsSession:
     def _send_change(self, conversation: Conversation, apdu: bytes) -> None:
         conversation.send(apdu)
         self.phase = Phase.CHANGING
-
-
-def _did_not_fit(result: Data | MeterRefused) -> bool:
-    """The meter could not put the value into the answer to a list; alone it may have room."""
-    return isinstance(result, MeterRefused) and result.error is ErrorWord.TRANSFER_ABORTED
-
-
-def _refused(what: Step, result: Any) -> MeterRefused:
-    return MeterRefused(result_word(int(result)), f"{what}: {result.label} ({int(result)})")
-
-
-def _unexpected(what: Step, event: object) -> StepFailed:
-    return StepFailed(ErrorWord.INVALID_RESPONSE, f"{what}: answered with {type(event).__name__}")
