@@ -13,6 +13,7 @@ from tests.dlms import test_dlms_rubbish as associations
 from tests.dlms.meter import AK, CTOS, EK, SERVER, plain_client
 from tests.fuzz.found import data_parsers, octet_parsers
 from tests.fuzz.octets import APDUS, FRAMES
+from tests.simulator import test_association_security as security
 from tests.simulator.harness import Bench, associated, spec_of
 from tests.simulator.raw_client import AARQ_NONE
 
@@ -29,7 +30,7 @@ from metercast.devicelists.tables import csv_table_rows
 from metercast.dlms.access_transfer import AccessAction, AccessGet, AccessSet
 from metercast.dlms.association import ClientAssociation, State
 from metercast.dlms.block_exchange import BlockExchange
-from metercast.dlms.ciphering import Cipher, decode_ded, decode_glo
+from metercast.dlms.ciphering import GLO_TAGS, Cipher, decode_ded, decode_glo, encode_glo
 from metercast.dlms.conformance import CLIENT_DEFAULT, Conformance
 from metercast.dlms.cosem import CosemAttribute, CosemMethod
 from metercast.dlms.data import Data, decode_whole, encode_data
@@ -37,7 +38,7 @@ from metercast.dlms.deciphering import Keys
 from metercast.dlms.describe import describe
 from metercast.dlms.elliptic import PrivateKey, PublicKey
 from metercast.dlms.errors import DecodeError, DlmsError, EncodeError, RemoteProtocolError
-from metercast.dlms.general_protection import decode_general
+from metercast.dlms.general_protection import GENERAL_GLO, decode_general, encode_general
 from metercast.dlms.hdlc import HdlcAddress, HdlcReader
 from metercast.dlms.hdlc_link import HdlcLink
 from metercast.dlms.hdlc_parameters import HdlcParameters
@@ -153,6 +154,8 @@ def _associations() -> Iterable[Target]:
                 association.receive(message)
 
         yield Target(f"client, {make.__name__}", client, (RemoteProtocolError,), APDUS)
+    yield Target("client, sealed answers", _sealed_answers, (RemoteProtocolError,), APDUS)
+    yield Target("simulated meter, sealed requests", _sealed_requests, (), APDUS)
     yield Target("general blocks", _blocks, (RemoteProtocolError,), APDUS)
     benches: dict[str, Callable[[], Bench]] = {
         "plain": associated,
@@ -167,6 +170,27 @@ def _associations() -> Iterable[Target]:
                 bench.ask(message)
 
         yield Target(f"simulated meter, {name}", meter, (), [*APDUS, AARQ_NONE])
+
+
+def _sealed_answers(messages: list[bytes]) -> None:
+    """What a holder of the keys may say."""
+    client = associations.reading_ciphered()
+    for counter, message in enumerate(messages, 4):
+        if client.state in (State.CLOSED, State.BROKEN):
+            return
+        client.receive(_sealed(Cipher(EK, AK), SERVER, counter, message))
+
+
+def _sealed_requests(messages: list[bytes]) -> None:
+    bench = security.opened("both")
+    for counter, message in enumerate(messages, 2):
+        bench.ask(_sealed(security.CIPHER, security.CLIENT, counter, message))
+
+
+def _sealed(cipher: Cipher, title: bytes, counter: int, apdu: bytes) -> bytes:
+    if apdu[:1] and apdu[0] in GLO_TAGS:
+        return encode_glo(cipher, 0x30, title, counter, apdu)
+    return encode_general(GENERAL_GLO, cipher, 0x30, title, counter, apdu)
 
 
 CLOCK = CosemAttribute(8, LogicalName.parse("0.0.1.0.0.255"), 2)
