@@ -347,3 +347,13 @@ async def test_a_meter_that_falls_silent_after_the_initiate() -> None:
         first = await b.campaign.session()
         assert not first.succeeded
         assert (await b.campaign.run()).how is How.DONE
+
+
+async def test_the_version_that_runs_is_verified() -> None:
+    async with bench(reboot_seconds=0.0) as b:
+        read = await execute(b.meter, "VERIFY_FIRMWARE")
+        assert read.result == {"version": "SIM-1.0", "imageTransfer": "not initiated (0)"}
+        other = await execute(b.meter, "VERIFY_FIRMWARE", {"version": VERSION})
+        assert (other.error, other.result) == (ErrorWord.VERIFICATION_FAILED, read.result)
+        await b.campaign.run()
+        assert (await execute(b.meter, "VERIFY_FIRMWARE", {"version": VERSION})).how is How.DONE
