@@ -218,7 +218,7 @@ async def test_general_blocks_both_ways(security: Any, window: int, theirs: int)
     conformance = spec.conformance & ~BLOCK_TRANSFERS | GENERAL_BLOCK_TRANSFER
     meter = Population((replace(spec, conformance=conformance, max_pdu=64, block_window=theirs),))
     name = "hex:" + "41" * 32
-    steps = [["set", *CALENDAR, 6, "OCTET_STRING", name], ["get", *CALENDAR, 6], ["object_list"]]
+    steps: list[list[Any]] = [["set", *CALENDAR, 6, "OCTET_STRING", name], ["get", *CALENDAR, 6], ["object_list"]]
     more = {"offers": ["GENERAL_BLOCK_TRANSFER"], "window": window, "maxPdu": 200}
     (written, found, objects), _ = await done(meter, steps, **more)
     assert (written, found) == (None, name)
