@@ -91,7 +91,7 @@ def figures(folder: Path) -> list[Figure]:
             disconnect,
             "s",
             DISCONNECT_SECONDS,
-            detail=f"asked {asked_at:.1f} s after the upload, which went on to its {BLOCKS} blocks",
+            detail=f"asked for {asked_at:.1f} s after the upload; that to this meter went on to its {BLOCKS} blocks",
         ),
         Figure(
             f"{name}: all of it",

@@ -279,6 +279,27 @@ def test_what_the_server_refuses_is_one_line_that_names_the_field(capsys: Captur
         assert said.count("\n") == 1
 
 
+def test_an_image_is_uploaded_used_and_deleted(capsys: Capture, site: Site, tmp_path: Path) -> None:
+    registered(capsys, site)
+    file = tmp_path / "image.bin"
+    answers(capsys, "simulate", "--write-image", str(file))
+    added = answers(capsys, "images", "add", str(file))
+    assert added.startswith(f"image image.bin: {file.stat().st_size} octets, sha256:")
+    again = json.loads(answers(capsys, "images", "add", str(file), "--json"))
+    assert again["size"] == file.stat().st_size
+    table = answers(capsys, "images", "list")
+    assert again["sha256"] in table
+    assert json.loads(answers(capsys, "images", "list", "--json"))["images"] == [again]
+    parameters = json.dumps({"image": "image.bin", "version": "SIM-2.0", "rebootSeconds": 1})
+    arguments = ("submit", "--type", "FIRMWARE_UPDATE", "--params", parameters, "--watch", "meter-0002")
+    answers(capsys, *arguments)
+    assert "the same octets" in complains(capsys, "images", "add", str(file), "--name", "other", code=1)
+    assert answers(capsys, "images", "delete", "image.bin") == "image image.bin is deleted\n"
+    assert "no image 'image.bin'" in complains(capsys, "images", "delete", "image.bin", code=1)
+    assert "commandParams.image" in complains(capsys, *arguments, code=1)
+    complains(capsys, "images", "add", str(tmp_path / "none"), code=2)
+
+
 def test_keys_are_made_shown_once_and_revoked(capsys: Capture, site: Site, tmp_path: Path) -> None:
     file = tmp_path / "billing.key"
     said = answers(capsys, "keys", "create", "billing", "--role", "viewer", "--out", str(file))

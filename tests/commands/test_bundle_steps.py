@@ -287,6 +287,8 @@ async def test_results_beyond_all_bounds_fail_their_member() -> None:
         (bundle({"command": "NO_SUCH"}), "commands[0].command", "unknown; known: "),
         (bundle(get(1), {"command": "BUNDLE", "parameters": bundle(get(1))}), "commands[1].command", "no bundle"),
         (bundle(get(1), put(15, 1)), "", ""),
+        (bundle({"command": "FIRMWARE_UPDATE"}), "commands[0].command", "sessions of its own"),
+        (bundle({"command": "REPLACE_KEYS"}), "commands[0].command", "sessions of its own"),
         (bundle(put(64, 1)), "commands[0].parameters.class", "the security setup"),
         (bundle(act(15)), "commands[0].parameters.class", "not changed by ACTION"),
         (bundle(get(1), {"command": "GET"}), "commands[1].parameters.class", "required"),

@@ -11,7 +11,14 @@ from metercast.dlms.describe import ApduReader, describe
 from metercast.dlms.elliptic import PrivateKey
 from metercast.dlms.errors import DecodeError, SecurityError
 from metercast.dlms.general_block import GeneralBlock
-from metercast.dlms.general_ciphering import AgreedKey, Heading, IdentifiedKey, WrappedKey, protect_general
+from metercast.dlms.general_ciphering import (
+    AgreedKey,
+    GeneralCiphering,
+    Heading,
+    IdentifiedKey,
+    WrappedKey,
+    protect_general,
+)
 from metercast.dlms.general_protection import encode_general
 from metercast.dlms.general_signing import sign_general
 
@@ -273,3 +280,11 @@ def test_general_signing_with_what_is_ciphered_inside_and_outside() -> None:
     twice = sign_general(HEADING, sealed, PrivateKey.generate(1)).encode()
     with pytest.raises(DecodeError, match="layers"):
         describe(twice, [Keys(EK, AK)])
+
+
+def test_a_wrapped_key_is_not_shown() -> None:
+    wrapped = bytes.fromhex("1fa68b0a8112b447aef34bd8fb5a7b829d3e862371d2cfe5")
+    heading = Heading(b"\x01", CLIENT, SERVER)
+    shown = text(GeneralCiphering(heading, WrappedKey(2, wrapped), bytes.fromhex("3000000001aabbccdd")).encode())
+    assert "wrapped: 24 octets" in shown
+    assert wrapped.hex() not in shown

@@ -213,3 +213,17 @@ def test_a_checkpoint_goes_on_without_a_failed_attempt(
         assert decision == Decision(DeviceEvent.RETRY, used=history.used)
     else:
         assert (decision.event, decision.error) == (DeviceEvent.FAIL, ErrorWord.OUTCOME_UNKNOWN)
+
+
+@given(flags, resends, policies, histories, jitters, st.floats(0, 3600))
+def test_a_checkpoint_waits_as_long_as_it_says_and_may_leave_the_meter_as_it_is(
+    live: bool, resend: Resend, policy: RetryPolicy, history: History, jitter: float, delay: float
+) -> None:
+    decision = decide(
+        Outcome.checkpoint({"block": 1}, delay_seconds=delay, may_be_left=True), resend, policy, history,
+        live=live, can_read_back=False, verifying=False, jitter=jitter,
+    )  # fmt: skip
+    if live:
+        assert decision == Decision(DeviceEvent.RETRY, used=history.used, delay_seconds=delay)
+    else:
+        assert decision == Decision(DeviceEvent.GIVE_BACK, used=history.used)

@@ -35,6 +35,8 @@ LIMITS = WorkerLimits(
     hold_seconds=0.1,
     step_aside_seconds=0.1,
 )
+# The tests of follow-ups make them when they want them.
+SELDOM: dict[str, Any] = {"follow_up_seconds": 3600.0}
 FAST = RetryPolicy(max_attempts=3, initial_delay_seconds=0.01, max_delay_seconds=0.05)
 DOCUMENT = b'{"connection":{"host":"127.0.0.1"}}'
 
@@ -215,13 +217,15 @@ class World:
         storage = AsyncExitStack()
         store = await storage.enter_async_context(opened(cls.kind, folder, clock))
         driver = ScriptedDriver()
-        engine = Engine(wrapped(store), driver, COMMANDS, PlainVault(), clock, limits)
+        engine = Engine(wrapped(store), driver, COMMANDS, PlainVault(), clock, limits, **SELDOM)
         return cls(store, clock, driver, engine, limits, wrapped, storage)
 
     async def restart(self, *, grace: float = 0.0) -> None:
         """Ends the engine, in-process sessions cancelled after `grace`, and starts another on the same store."""
         await self.engine.drain(grace)
-        self.engine = Engine(self.wrapped(self.store), self.driver, COMMANDS, PlainVault(), self.clock, self.limits)
+        self.engine = Engine(
+            self.wrapped(self.store), self.driver, COMMANDS, PlainVault(), self.clock, self.limits, **SELDOM
+        )
         await self.engine.start()
 
     async def close(self) -> None:

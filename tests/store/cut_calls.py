@@ -299,6 +299,16 @@ async def about_to_end(m: Moment) -> None:
     await m.create(scheduled_at=m.harness.clock.now.replace(year=2027), expires_at=m.harness.clock.now)
 
 
+async def to_follow_up(m: Moment) -> None:
+    await m.create(follow_up_at=m.harness.clock.now)
+    await m.harness.store.cancel_task(m.name)
+
+
+async def follow_up_is_settled(m: Moment) -> None:
+    assert (await m.harness.store.get_task(m.name)).follow_up_task_id == "looks"
+    assert m.name not in {each.task_id for each in await m.harness.store.due_follow_ups(1000)}
+
+
 async def expired(m: Moment) -> None:
     await stored(m, "FAILED", "FAILED", "FAILED")
     await task_is(m, TaskStatus.FAILED)
@@ -382,6 +392,9 @@ CASES: dict[str, Case] = {
         lambda m: m.harness.store.add_key(m.name, "name", Role.ADMIN, m.name.encode()),
         key_is_there,
         refused=(Conflict,),
+    ),
+    "settle_follow_up": Case(
+        lambda m: m.harness.store.settle_follow_up(m.name, "looks"), follow_up_is_settled, to_follow_up
     ),
     "retire and sweep": Case(retire_and_sweep, swept_away, ended),
     "import": Case(call_import, imported, exported),

@@ -143,7 +143,7 @@ DATA: dict[int, str] = {
         VALUES ('t', 1, 2, '2026-05-08T02:00:00Z', 1, 1);
     """,
 }
-DATA |= dict.fromkeys((2, 3, 4), DATA[1])
+DATA |= dict.fromkeys((2, 3, 4, 5), DATA[1])
 
 OBJECTS = """
 SELECT 'column', table_name || '.' || column_name, data_type || coalesce(column_default, '') || is_nullable

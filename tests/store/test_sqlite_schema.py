@@ -122,6 +122,7 @@ DATA: dict[int, str] = {
     2: _TASK_AT_1 + _HALF_AT_2,
     3: _TASK_AT_1 + _HALF_AT_2,
     4: _TASK_AT_1 + _HALF_AT_2,
+    5: _TASK_AT_1 + _HALF_AT_2,
 }
 
 

@@ -50,6 +50,7 @@ async def test_the_header_is_stored_as_given(harness: StoreHarness) -> None:
         requested_by="böb",
         retry=RetryPolicy(max_attempts=7, initial_delay_seconds=0.5),
         parent_task_id="older",
+        follow_up_at=at(9000),
     )
     created = await harness.store.create_task(asked, ["m"], allow_unknown=False)
     await harness.reopen()
@@ -57,7 +58,7 @@ async def test_the_header_is_stored_as_given(harness: StoreHarness) -> None:
     assert task == created.task
     assert task.status is TaskStatus.QUEUED
     names = ("command_id", "command_type", "command_params", "scheduled_at", "expires_at", "priority", "requested_by")
-    for name in (*names, "retry", "parent_task_id"):
+    for name in (*names, "retry", "parent_task_id", "follow_up_at"):
         assert getattr(task, name) == getattr(asked, name), name
     assert await harness.raw_task("t") == {
         "task_id": "t",

@@ -51,7 +51,15 @@ async def fill(source: StoreHarness) -> None:
     await store.note_transfers([Transfer("ключ", digest, 3, 70), Transfer("x" * 128, digest, 0, 70)])
     ids = [f"m{number:03d}" for number in range(120)]
     # Over: succeeded, failed after a retry, with results.
-    await create(source, "over", ids[:2], command_params=ODD_VALUES, requested_by="böb", parent_task_id="older")
+    await create(
+        source,
+        "over",
+        ids[:2],
+        command_params=ODD_VALUES,
+        requested_by="böb",
+        parent_task_id="older",
+        follow_up_at=source.clock.now,
+    )
     bucket = await begun_bucket(source, "over")
     await store.record_results(bucket.lease, [success(bucket, result=ODD_VALUES), retry(bucket, 1, delay_seconds=0.0)])
     source.clock.advance(1.000001)

@@ -1,5 +1,6 @@
 """`metercast`, with a command type that must never be resent: the reset of the maximum demand (catalogue 1.13)."""
 
+import os
 import sys
 from datetime import timedelta
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import msgspec
 
 from metercast.cli.main import main
+from metercast.commands import set_tou
 from metercast.commands.contract import CommandType, MeterSession
 from metercast.commands.registry import register
 from metercast.dlms.cosem import CosemMethod
@@ -36,6 +38,7 @@ MDI_RESET = CommandType(
 )
 
 if __name__ == "__main__":
+    set_tou.FOLLOW_UP_MARGIN = timedelta(seconds=float(os.environ.get("METERCAST_TEST_MARGIN", "900")))
     register(MDI_RESET)
     sys.argv[0] = "metercast"
     main()

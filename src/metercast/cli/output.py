@@ -97,7 +97,8 @@ def write_task(task: Json, errors: Sequence[Json]) -> None:
         ("expires", task["expiresAt"]),
         ("created", task["createdAt"] + (f" by {task['requestedBy']}" if task["requestedBy"] else "")),
         ("updated", task["updatedAt"]),
-        ("retries of", task["parentTaskId"]),
+        ("parent", task["parentTaskId"]),
+        ("follow-up", task["followUpTaskId"] or (task["followUpAt"] and f"due {task['followUpAt']}")),
         ("counts", counts_text(task["counts"])),
     ]
     for name, value in facts:

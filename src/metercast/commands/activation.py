@@ -69,6 +69,15 @@ def activation_instant(activation: Activation, zone: tzinfo) -> datetime:
     return datetime.fromisoformat(at).astimezone(zone)
 
 
+def latest_instant(activation: Activation) -> datetime:
+    """When the time of `at` has come to every meter: a local time in the last zone of all."""
+    at = activation.at
+    if isinstance(at, LocalTime):
+        return datetime.fromisoformat(at.local).replace(tzinfo=UTC) + _SLOWEST_ZONE
+    assert isinstance(at, str)
+    return datetime.fromisoformat(at).astimezone(UTC)
+
+
 def unspecified(dates: Dates) -> Data:
     """What disarms: every field unspecified."""
     return Data(dates.date_time, CosemDateTime().encode())

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal, cast
 
 import msgspec
 
-from metercast.commands.contract import CommandType, MeterRefused, MeterSession, StepFailed
+from metercast.commands.contract import CommandType, FollowUp, MeterRefused, MeterSession, StepFailed
 from metercast.commands.parameters import ROOT, convert, parse_parameters, require
 from metercast.commands.steps import worst
 from metercast.domain.command import CommandTraits, joined
@@ -243,6 +243,13 @@ def bundle_of(commands: Mapping[str, CommandType]) -> CommandType:
             reason = f"one conflict group at most, for one order on each meter must hold; here are {groups}"
             require(False, "commands", [each.name for each in types], reason)
 
+    def follow_up(parameters: Bundle) -> FollowUp | None:
+        for type_, each in zip(reversed(members(parameters)), reversed(parameters.commands), strict=True):
+            found = type_.follow_up_of(convert(each.parameters, type_.parameters))
+            if found is not None:
+                return found
+        return None
+
     async def perform(session: MeterSession, parameters: Bundle) -> Outcome:
         return await Run(session, parameters, members(parameters)).perform()
 
@@ -255,6 +262,7 @@ def bundle_of(commands: Mapping[str, CommandType]) -> CommandType:
         perform=perform,
         check=check,
         members=members,
+        follow_up=follow_up,
         summary="Runs several commands in one association with each meter, with a result of each.",
     )
 
@@ -264,8 +272,9 @@ def joinable(commands: Mapping[str, CommandType]) -> list[str]:
 
 
 def _may_be_joined(type_: CommandType) -> bool:
-    """An image is uploaded in sessions of its own, with room for other commands between them."""
-    return type_.traits.may_be_joined and type_.image_of is None
+    """An image is uploaded in sessions of its own, with room for other commands between them; new keys are proved by
+    associations of their own, and are no part of parameters that errors repeat."""
+    return type_.traits.may_be_joined and type_.image_of is None and not type_.hides_values
 
 
 def _below(error: InvalidField, path: str) -> InvalidField:

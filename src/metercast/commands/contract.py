@@ -143,6 +143,14 @@ P = TypeVar("P", bound=msgspec.Struct)
 Perform = Callable[[MeterSession, P], Awaitable[Outcome]]
 
 
+class FollowUp(msgspec.Struct, frozen=True):
+    """What another task is to do from `due_at` on, on the meters where a command ended as SCHEDULED."""
+
+    due_at: datetime
+    command_type: str
+    command_params: dict[str, Any]
+
+
 class CommandType(msgspec.Struct, frozen=True, kw_only=True):
     """One line of the registry.
 
@@ -150,7 +158,8 @@ class CommandType(msgspec.Struct, frozen=True, kw_only=True):
     what types alone can't say, before any I/O, with `now` as the instant of submission; `perform` runs the COSEM
     steps in one session and returns the outcome; `image_of` tells which firmware image the parameters name. `members`
     are the types of which a command with these parameters is made up, where there are such; they raise InvalidField
-    where one is not known. `hides_values`: what does not validate is not repeated, for it could be a secret.
+    where one is not known. `follow_up` is what looks later at the meters that were left to do something by themselves.
+    `hides_values`: what does not validate is not repeated, for it could be a secret.
     """
 
     traits: CommandTraits
@@ -158,6 +167,7 @@ class CommandType(msgspec.Struct, frozen=True, kw_only=True):
     perform: Callable[[MeterSession, Any], Awaitable[Outcome]]
     check: Callable[[Any, datetime], None] | None = None
     members: Callable[[Any], Sequence["CommandType"]] | None = None
+    follow_up: Callable[[Any], FollowUp | None] | None = None
     image_of: Callable[[Any], str] | None = None
     hides_values: bool = False
     summary: str = ""
@@ -169,6 +179,10 @@ class CommandType(msgspec.Struct, frozen=True, kw_only=True):
     def members_of(self, parameters: Any) -> Sequence["CommandType"]:
         """Itself, where it is not made up of others."""
         return (self,) if self.members is None else self.members(parameters)
+
+    def follow_up_of(self, parameters: Any) -> FollowUp | None:
+        """Of a command that is made up of others, that of the last of them that has one: what it leaves holds."""
+        return None if self.follow_up is None else self.follow_up(parameters)
 
     def traits_for(self, parameters: Any) -> CommandTraits:
         """With these parameters: of a command that is made up of others, what is strictest in them."""

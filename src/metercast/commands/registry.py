@@ -20,6 +20,7 @@ from metercast.commands.set_special_days import SET_SPECIAL_DAYS
 from metercast.commands.set_time import SET_TIME
 from metercast.commands.set_tou import SET_TOU
 from metercast.commands.sync_clock import SYNC_CLOCK
+from metercast.commands.verify_tou import VERIFY_TOU
 from metercast.domain.problem import InvalidField
 
 __all__ = ["COMMANDS", "command_type", "parse_parameters", "register"]
@@ -41,7 +42,7 @@ def command_type(name: str) -> CommandType:
         raise InvalidField("commandType", name, f"unknown; known: {', '.join(sorted(COMMANDS))}") from None
 
 
-_TARIFFS = (SET_TOU, GET_TOU, SET_SPECIAL_DAYS, BILLING_RESET)
+_TARIFFS = (SET_TOU, GET_TOU, VERIFY_TOU, SET_SPECIAL_DAYS, BILLING_RESET)
 _CLOCK = (READ_CLOCK, SYNC_CLOCK, SET_TIME)
 _VALUES = (READ_REGISTERS, READ_INSTANTANEOUS, READ_PROFILE, READ_EVENTS)
 _SUPPLY = (DISCONNECT, RECONNECT, SET_LIMITER)

@@ -16,6 +16,7 @@ from metercast.commands.activation import (
     activation_text,
     check_activation,
     encode_activation,
+    latest_instant,
     unspecified,
 )
 from metercast.commands.calendar import (
@@ -30,9 +31,11 @@ from metercast.commands.calendar import (
 from metercast.commands.calendar_codec import Manner, Tables, decode_tables, differences, encode_calendar, tables_json
 from metercast.commands.calendar_object import ACTIVATION_TIME, ACTIVE, PASSIVE, CalendarObject
 from metercast.commands.calendar_rules import check_rules
-from metercast.commands.contract import CommandType, MeterRefused, MeterSession, StepFailed
+from metercast.commands.contract import CommandType, FollowUp, MeterRefused, MeterSession, StepFailed
 from metercast.commands.parameters import ProfileObis, check_obis, require
 from metercast.commands.steps import poll, worst
+from metercast.commands.verify_tou import NAME as VERIFY
+from metercast.commands.verify_tou import verification
 from metercast.dlms.data import Data
 from metercast.dlms.datetimes import CosemDateTime
 from metercast.domain.command import CommandTraits, ConflictGroup
@@ -40,6 +43,9 @@ from metercast.domain.outcome import Outcome
 from metercast.domain.retry import Resend
 from metercast.domain.words import ErrorWord
 from metercast.profiles.model import CALENDAR_PARTS
+
+# After the activation's time: for clocks that are not exact, and meters that take a while.
+FOLLOW_UP_MARGIN = timedelta(minutes=15)
 
 
 class SetTou(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
@@ -85,6 +91,14 @@ def check(parameters: SetTou, now: datetime) -> None:
     if mode != "disarm":
         check_calendar(parameters.calendar)
     check_activation(parameters.activation, now)
+
+
+def follow_up(parameters: SetTou) -> FollowUp | None:
+    """A verification, where the activation is left to the meters."""
+    if parameters.activation.mode != "at":
+        return None
+    due_at = latest_instant(parameters.activation) + FOLLOW_UP_MARGIN
+    return FollowUp(due_at, VERIFY, verification(parameters.calendar, parameters.obis))
 
 
 async def perform(session: MeterSession, parameters: SetTou) -> Outcome:
@@ -203,5 +217,6 @@ SET_TOU = CommandType(
     parameters=SetTou,
     perform=perform,
     check=check,
+    follow_up=follow_up,
     summary="Writes the passive tariff calendar, verifies it and activates it: at once, at a time, or not at all.",
 )

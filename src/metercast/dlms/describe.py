@@ -330,7 +330,7 @@ class ApduReader:
     def _field(self, name: str, content: Any) -> Description:
         if name == "conformance":
             return Description(name, f"{int(content):06x} {' '.join(names(content))}")
-        if name == "dedicated key":
+        if name in ("dedicated key", "wrapped"):
             return Description(name, f"{len(content)} octets")
         if name == "user information" and content:
             return self._user_information(content)

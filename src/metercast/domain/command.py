@@ -59,6 +59,7 @@ def joined(own: CommandTraits, members: Sequence[CommandTraits]) -> CommandTrait
         conflict_group=groups.pop() if groups else ConflictGroup.NONE,
         expires_after=min(each.expires_after for each in members),
         can_read_back=all(each.can_read_back for each in members if each.resend is resend),
+        is_long=any(each.is_long for each in members),
         needs_identity=any(each.needs_identity for each in members),
         max_devices=min(limits, default=None),
         may_be_joined=own.may_be_joined,

@@ -53,6 +53,8 @@ class Task(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     priority: int = 4
     requested_by: str | None = None
     parent_task_id: str | None = None
+    follow_up_at: datetime | None = None  # when another task looks at what this one scheduled on its meters
+    follow_up_task_id: str | None = None  # that task, once it is made
     retry: RetryPolicy
     outcome: TaskOutcome | None = None
     counts: Counts

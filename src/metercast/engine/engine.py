@@ -1,4 +1,4 @@
-"""The engine of one process: scheduler, queue, worker and retention, started and drained together."""
+"""The engine of one process: scheduler, queue, worker, retention and follow-ups, started and drained together."""
 
 import asyncio
 import contextlib
@@ -11,6 +11,7 @@ import structlog
 from metercast.commands.contract import CommandType
 from metercast.driver.contract import Driver
 from metercast.engine.executor import Executor, Vault
+from metercast.engine.follow_ups import LOOK_SECONDS, FollowUps
 from metercast.engine.limits import WorkerLimits
 from metercast.engine.queue import InProcessQueue
 from metercast.engine.retention import Retention, RetentionPolicy
@@ -36,8 +37,9 @@ class Engine:
         clock: Callable[[], datetime],
         limits: WorkerLimits | None = None,
         retention: RetentionPolicy | None = None,
+        follow_up_seconds: float = LOOK_SECONDS,
     ) -> None:
-        """Without a policy every ended task is kept."""
+        """Without a policy every ended task is kept. Between two looks for follow-ups lie `follow_up_seconds`."""
         self.stats = EngineStats()
         self._store = store
         self._driver = driver
@@ -55,6 +57,7 @@ class Engine:
             self._scheduler.bucket_ended,
         )
         self._retention = Retention(store, self.stats, clock, retention or RetentionPolicy())
+        self._follow_ups = FollowUps(store, commands, self.stats, clock, self._scheduler.wake, follow_up_seconds)
         self._running: asyncio.Task[None] | None = None
         self._refreshes: set[asyncio.Task[None]] = set()
 
@@ -101,6 +104,7 @@ class Engine:
             group.create_task(self._scheduler.run(), name="scheduler")
             group.create_task(self._worker.run(), name="worker")
             group.create_task(self._retention.run(), name="retention")
+            group.create_task(self._follow_ups.run(), name="follow-ups")
 
     async def _refresh(self, task_id: str) -> None:
         with contextlib.suppress(Exception):  # the worker learns of it at the next renewal

@@ -152,7 +152,8 @@ class Service:
         now = self._clock()
         try:
             command = find_command(parent.command_type, self._commands)
-            traits = command.traits_for(parse_parameters(command, parent.command_params, now))
+            parameters = parse_parameters(command, parent.command_params, now)
+            traits, follow_up = command.traits_for(parameters), command.follow_up_of(parameters)
             check_role(traits, command.name, caller)
             check_number(count, command, parent.command_params, self._rules)
         except InvalidField as error:
@@ -170,6 +171,7 @@ class Service:
             requested_by=caller.name,
             retry=parent.retry,
             parent_task_id=parent.task_id,
+            follow_up_at=None if follow_up is None else follow_up.due_at,
             bucket_size=self._rules.bucket_size,
         )
 

@@ -18,6 +18,7 @@ class EngineStats:
         self.results: Counter[tuple[DeviceStatus, ErrorWord | None]] = Counter()
         self.security_events: Counter[SecurityEvent] = Counter()
         self.scheduler_passes = 0
+        self.follow_ups = 0
         self.tasks_retired = 0
         self.rows_swept = 0
 

@@ -146,7 +146,8 @@ def new_task(
         if word is not None and not word.isprintable():
             raise InvalidField(path, word, "holds printable characters only")
     command = find_command(request.command_type, commands)
-    traits = command.traits_for(parse_parameters(command, request.command_params, now))
+    parameters = parse_parameters(command, request.command_params, now)
+    traits, follow_up = command.traits_for(parameters), command.follow_up_of(parameters)
     check_role(traits, command.name, caller)
     scheduled_at = max(request.scheduled_at or now, now)
     if scheduled_at > now + FURTHEST:
@@ -169,6 +170,7 @@ def new_task(
         priority=request.priority,
         requested_by=request.requested_by or caller.name,
         retry=_retry(request.retry, rules.retry),
+        follow_up_at=None if follow_up is None else follow_up.due_at,
         bucket_size=rules.bucket_size,
     )
 

@@ -43,7 +43,7 @@ def draft_of(report: Report, settings: ProbeSettings, credentials: Credentials |
     profile, differs = draft_profile(report)
     name = profile_name(report)
     device = {
-        "deviceId": report.identity.logical_device_name or report.identity.serial_number or report.target,
+        "deviceId": (report.identity.logical_device_name or report.identity.serial_number or report.target)[:128],
         "connection": connection,
         "serverSap": line.server_sap,
         "profile": name if differs else GENERIC,

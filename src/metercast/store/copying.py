@@ -53,6 +53,8 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     priority: int
     requested_by: str | None
     parent_task_id: str | None
+    follow_up_at: datetime | None
+    follow_up_task_id: str | None
     retry: RetryPolicy
     bucket_size: int
     total: int

@@ -36,6 +36,7 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True):
     requested_by: str | None
     retry: RetryPolicy
     parent_task_id: str | None = None
+    follow_up_at: datetime | None = None
     bucket_size: int = DEFAULT_BUCKET
 
 
@@ -156,13 +157,22 @@ class TaskStore(Protocol):
         """
         ...
 
+    async def due_follow_ups(self, limit: int) -> list[Task]:
+        """Final tasks whose `follow_up_at` has come and that have no follow-up yet; the longest due first."""
+        ...
+
+    async def settle_follow_up(self, task_id: str, follow_up_task_id: str | None) -> None:
+        """The task that follows up is this; None: there was nothing to look at, and `follow_up_at` goes. Does nothing
+        where that is settled."""
+        ...
+
     async def count_ended(self, ended_before: datetime) -> int:
-        """How many final tasks were last changed before that."""
+        """How many final tasks were last changed before that, but for those whose follow-up is still to come."""
         ...
 
     async def retire_tasks(self, ended_before: datetime, limit: int) -> int:
         """Up to `limit` final tasks that were last changed before that are no longer sealed: gone for every other
-        call, and left to `sweep_unsealed`. How many."""
+        call, and left to `sweep_unsealed`. One whose follow-up is still to come stays. How many."""
         ...
 
     async def sweep_unsealed(self, limit: int) -> int:

@@ -54,6 +54,8 @@ TASK: dict[str, Any] = {
     "priority": 4,
     "requestedBy": "billing",
     "parentTaskId": None,
+    "followUpAt": None,
+    "followUpTaskId": None,
     "retry": {"maxAttempts": 5, "initialDelaySeconds": 30.0, "maxDelaySeconds": 3600.0},
     "outcome": None,
     "counts": {"total": 2, "pending": 2, "sent": 0, "success": 0, "failed": 0, "cancelled": 0},

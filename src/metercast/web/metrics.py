@@ -87,5 +87,6 @@ class _EngineCollector:
         yield CounterMetricFamily("metercast_late_results", "Ends of sessions decided before.", stats.late_results)
         yield CounterMetricFamily("metercast_leases_lost", "Leases that ran out under the worker.", stats.leases_lost)
         yield CounterMetricFamily("metercast_scheduler_passes", "Looks for what is due.", stats.scheduler_passes)
+        yield CounterMetricFamily("metercast_follow_ups", "Tasks made to follow up others.", stats.follow_ups)
         yield CounterMetricFamily("metercast_tasks_retired", "Ended tasks deleted by age.", stats.tasks_retired)
         yield CounterMetricFamily("metercast_rows_swept", "Rows of deleted tasks cleared away.", stats.rows_swept)

@@ -150,6 +150,8 @@ def _task_record(header: Mapping[str, Any]) -> TaskRecord:
         priority=task.priority,
         requested_by=task.requested_by,
         parent_task_id=task.parent_task_id,
+        follow_up_at=task.follow_up_at,
+        follow_up_task_id=task.follow_up_task_id,
         retry=task.retry,
         bucket_size=header["bucketSize"],
         total=header["counts"]["total"],

@@ -79,6 +79,8 @@ def new_header(task: NewTask, total: int, now: datetime, creation: str, devices:
         "sealed": False,
         "open": True,
     }
+    if task.follow_up_at is not None:
+        put_time(document, "followUpAt", task.follow_up_at)
     return document
 
 
@@ -118,6 +120,8 @@ def task_of(header: Mapping[str, Any], live: Counts | None = None) -> Task:
         priority=header["priority"],
         requested_by=header["requestedBy"],
         parent_task_id=header["parentTaskId"],
+        follow_up_at=find_time(header, "followUpAt"),
+        follow_up_task_id=header.get("followUpTaskId"),
         retry=retry_of(header),
         outcome=None if header["outcome"] is None else TaskOutcome(header["outcome"]),
         counts=live or counts(header),

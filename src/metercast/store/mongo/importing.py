@@ -23,6 +23,8 @@ def header(task: TaskRecord, now: datetime) -> Document:
     document = documents.new_header(
         _as_new(task), task.total, now, uuid.uuid4().hex, [] if _one_document(task) else None
     )
+    if task.follow_up_task_id is not None:
+        document["followUpTaskId"] = task.follow_up_task_id
     return document | {"unsealedUntil": _claimed(now)}
 
 

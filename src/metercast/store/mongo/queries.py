@@ -51,6 +51,14 @@ class MongoQueries:
         last = headers[limit - 1]
         return Page(items, encode_cursor(query, [to_text(last["createdAt"]), last["taskId"]]))
 
+    @call
+    async def due_follow_ups(self, limit: int) -> list[Task]:
+        now = self.database.clock()
+        due = {"followUpAt": {"$lte": floor(now)}, "followUpTaskId": {"$exists": False}, "open": False, "sealed": True}
+        found = self.database.tasks.find(due, WITHOUT_DEVICES).sort([("followUpAt", ASCENDING), ("taskId", ASCENDING)])
+        headers = [each async for each in found.limit(limit)]
+        return await endings.tasks_of(self.database, [each for each in headers if get_time(each, "followUpAt") <= now])
+
     async def _conditions(self, query: TaskQuery) -> list[Document]:
         conditions: list[Document] = [{"sealed": True}]
         wanted = (("commandId", query.command_id), ("status", query.status), ("commandType", query.command_type))

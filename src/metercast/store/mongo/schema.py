@@ -18,7 +18,7 @@ from metercast.domain.words import ErrorWord
 from metercast.store.errors import StoreTooNew
 from metercast.store.mongo.types import Document
 
-REVISION = 2
+REVISION = 3
 
 META, TASKS, BUCKETS, HISTORY = "metercast", "tasks", "task_buckets", "task_device_history"
 OPEN_COMMANDS, LOCKS = "open_commands", "meter_locks"
@@ -84,6 +84,8 @@ VALIDATORS: dict[str, Document] = {
             "priority": {"bsonType": _WHOLE},
             "requestedBy": _type("string", "null"),
             "parentTaskId": _type("string", "null"),
+            "followUpAt": _type("date"),
+            "followUpTaskId": _type("string"),
             "retry": _type("object"),
             "outcome": {"enum": [*(each.value for each in TaskOutcome), None]},
             "counts": _COUNTS,
@@ -173,6 +175,7 @@ INDEXES: dict[str, list[IndexModel]] = {
         IndexModel("updatedAt", name="ended", partialFilterExpression={"open": False}),
         IndexModel("unsealedUntil", sparse=True),
         IndexModel("recountAt", sparse=True),
+        IndexModel("followUpAt", sparse=True),
     ],
     BUCKETS: [
         IndexModel([("taskId", ASCENDING), ("first", ASCENDING)], unique=True),

@@ -78,4 +78,6 @@ def _same(header: Document) -> Document:
 
 
 def _ended(ended_before: datetime) -> Document:
-    return {"open": False, "sealed": True, **before("updatedAt", ended_before)}
+    """One whose follow-up is still to come is not done with."""
+    settled = {"$or": [{"followUpAt": {"$exists": False}}, {"followUpTaskId": {"$exists": True}}]}
+    return {"$and": [{"open": False, "sealed": True, **before("updatedAt", ended_before)}, settled]}

@@ -141,6 +141,14 @@ class MongoTasks:
                 return True
 
     @call
+    async def settle_follow_up(self, task_id: str, follow_up_task_id: str | None) -> None:
+        pending = {"followUpAt": {"$exists": True}, "followUpTaskId": {"$exists": False}}
+        change = {"$unset": {"followUpAt": ""}}
+        if follow_up_task_id is not None:
+            change = {"$set": {"followUpTaskId": follow_up_task_id}}
+        await self.database.tasks.update_one(sealed(task_id) | pending, change)
+
+    @call
     async def finalise_ended(self) -> list[Task]:
         now = self.database.clock()
         ended = {"$or": [{"bucketed": True}, {"bucketed": False, "counts.pending": 0, "counts.sent": 0}]}

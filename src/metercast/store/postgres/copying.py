@@ -60,7 +60,7 @@ ON CONFLICT (key_id) DO UPDATE SET name = excluded.name, role = excluded.role, c
 _TASKS = f"""
 SELECT task_id, body_hash, command_id, command_type, conflict_group, command_params::text, scheduled_at, expires_at,
   status, created_at, updated_at, priority, requested_by, parent_task_id, retry::text, bucket_size, total, outcome,
-  success, failed, cancelled
+  success, failed, cancelled, follow_up_at, follow_up_task_id
 FROM tasks WHERE unsealed_until IS NULL AND task_id > $1 ORDER BY task_id LIMIT {_PAGE}
 """
 _RANGE = "SELECT first_id, total, bucket_size FROM tasks WHERE task_id = $1 AND unsealed_until IS NULL"
@@ -81,9 +81,9 @@ _IS_SEALED = "SELECT unsealed_until IS NULL FROM tasks WHERE task_id = $1"
 _INSERT = """
 INSERT INTO tasks (task_id, body_hash, command_id, command_type, conflict_group, command_params, scheduled_at,
   expires_at, status, created_at, updated_at, priority, requested_by, parent_task_id, retry, bucket_size, total,
-  outcome, success, failed, cancelled, first_id, unsealed_until)
+  outcome, success, failed, cancelled, follow_up_at, follow_up_task_id, first_id, unsealed_until)
 VALUES ($1, $2, $3, $4, $5, $6::text::json, $7, $8, $9, $10, $11, $12, $13, $14, $15::text::json, $16, $17, $18, $19,
-  $20, $21, metercast_ids($17::integer), $22)
+  $20, $21, $22, $23, metercast_ids($17::integer), $24)
 """
 _CLAIM = "UPDATE tasks SET unsealed_until = $2 WHERE task_id = $1 AND unsealed_until IS NOT NULL RETURNING first_id"
 
@@ -212,6 +212,7 @@ def _task(row: Sequence[Any]) -> TaskRecord:
         created_at=row[9], updated_at=row[10], priority=row[11], requested_by=row[12], parent_task_id=row[13],
         retry=retry_of(row[14]), bucket_size=row[15], total=row[16],
         outcome=None if row[17] is None else TaskOutcome(row[17]), success=row[18], failed=row[19], cancelled=row[20],
+        follow_up_at=row[21], follow_up_task_id=row[22],
     )  # fmt: skip
 
 
@@ -226,7 +227,7 @@ def _values(task: TaskRecord) -> list[Any]:
 _TASK_FIELDS = (
     "task_id", "body_hash", "command_id", "command_type", "conflict_group", "command_params", "scheduled_at",
     "expires_at", "status", "created_at", "updated_at", "priority", "requested_by", "parent_task_id", "retry",
-    "bucket_size", "total", "outcome", "success", "failed", "cancelled",
+    "bucket_size", "total", "outcome", "success", "failed", "cancelled", "follow_up_at", "follow_up_task_id",
 )  # fmt: skip
 
 

@@ -31,9 +31,9 @@ _IDS = "SELECT metercast_ids($1)"
 _INSERT = """
 INSERT INTO tasks (task_id, command_id, command_type, scheduled_at, status, created_at, updated_at, command_params,
   conflict_group, expires_at, priority, requested_by, parent_task_id, retry, body_hash, bucket_size, total, first_id,
-  unsealed_until)
+  unsealed_until, follow_up_at)
 VALUES ($1, $2, $3, $4, 'QUEUED', $5, $5, $6::text::json, $7, $8, $9, $10, $11, $12::text::json, $13, $14, $15, $16,
-  $17)
+  $17, $18)
 ON CONFLICT (task_id) DO NOTHING RETURNING 1
 """
 _CLAIM = """
@@ -181,7 +181,7 @@ async def _insert(connection: Connection, now: datetime, task: NewTask, first: i
         _INSERT, task.task_id, task.command_id, task.command_type, task.scheduled_at, now,
         json_text(task.command_params), task.conflict_group, task.expires_at, task.priority, task.requested_by,
         task.parent_task_id, json_text(task.retry), task.body_hash, task.bucket_size, total, first,
-        now + timedelta(seconds=UNSEALED_SECONDS),
+        now + timedelta(seconds=UNSEALED_SECONDS), task.follow_up_at,
     )  # fmt: skip
     return inserted is not None
 

@@ -26,7 +26,7 @@ _TASKS = """
 SELECT t.task_id, t.command_id, t.command_type, t.command_params::text, t.scheduled_at, t.status, t.created_at,
   t.updated_at, t.expires_at, t.priority, t.requested_by, t.parent_task_id, t.retry::text, t.outcome, t.total,
   live.pending, live.sent, coalesce(live.success, t.success), coalesce(live.failed, t.failed),
-  coalesce(live.cancelled, t.cancelled)
+  coalesce(live.cancelled, t.cancelled), t.follow_up_at, t.follow_up_task_id
 FROM (SELECT * FROM tasks WHERE unsealed_until IS NULL{}) t, LATERAL (
   SELECT sum(b.pending) AS pending, sum(b.sent) AS sent, sum(b.success) AS success, sum(b.failed) AS failed,
     sum(b.cancelled) AS cancelled
@@ -34,6 +34,10 @@ FROM (SELECT * FROM tasks WHERE unsealed_until IS NULL{}) t, LATERAL (
 ) live
 """
 _TASK = _TASKS.format(" AND task_id = $1")
+_FOLLOW_UPS = (
+    _TASKS.format(" AND follow_up_at <= $1 AND follow_up_task_id IS NULL AND outcome IS NOT NULL")
+    + " ORDER BY t.follow_up_at, t.task_id LIMIT $2"
+)
 _NEWEST_FIRST = " ORDER BY created_at DESC, task_id DESC"
 
 _DEVICES = """
@@ -116,6 +120,10 @@ class PostgresQueries:
         if len(rows) <= limit:
             return Page(items, None)
         return Page(items, encode_cursor(query, [items[-1].created_at, items[-1].task_id]))
+
+    async def due_follow_ups(self, limit: int) -> list[Task]:
+        rows = await self.database.rows(_FOLLOW_UPS, self.database.clock(), limit)
+        return [task_of(row, _as_it_is) for row in rows]
 
     async def stream_devices(self, task_id: str) -> AsyncIterator[bytes]:
         first, total, bucket_size = await self._range(task_id)

@@ -4,7 +4,11 @@ from datetime import datetime
 
 from metercast.store.postgres.database import Connection, Database
 
-_ENDED = "outcome IS NOT NULL AND unsealed_until IS NULL AND updated_at < $1 AND created_at < $1"
+# One whose follow-up is still to come is not done with.
+_ENDED = """
+outcome IS NOT NULL AND unsealed_until IS NULL AND updated_at < $1 AND created_at < $1
+AND (follow_up_at IS NULL OR follow_up_task_id IS NOT NULL)
+"""
 _COUNT = f"SELECT count(*) FROM tasks WHERE {_ENDED}"
 _RETIRE = f"""
 UPDATE tasks SET unsealed_until = $2 WHERE task_id IN (

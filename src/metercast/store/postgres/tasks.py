@@ -77,6 +77,12 @@ WHERE task_id = $1 AND outcome IS NULL
 
 assert states_before(TASK_TRANSITIONS, TaskEvent.START) == (TaskStatus.QUEUED,)
 
+_SETTLE_FOLLOW_UP = """
+UPDATE tasks SET follow_up_task_id = $2::varchar,
+  follow_up_at = CASE WHEN $2::varchar IS NOT NULL THEN follow_up_at END
+WHERE task_id = $1 AND follow_up_at IS NOT NULL AND follow_up_task_id IS NULL
+"""
+
 
 class PostgresTasks(PostgresQueries):
     """Implements store.tasks.TaskStore."""
@@ -142,6 +148,9 @@ class PostgresTasks(PostgresQueries):
             return await require_task(connection, task_id)
 
         return await self.database.write(work)
+
+    async def settle_follow_up(self, task_id: str, follow_up_task_id: str | None) -> None:
+        await self.database.call(_SETTLE_FOLLOW_UP, findable(task_id), follow_up_task_id)
 
     async def count_ended(self, ended_before: datetime) -> int:
         return await self._sweeper.count_ended(ended_before)

@@ -20,7 +20,8 @@ _retry = msgspec.json.Decoder(RetryPolicy)
 
 def task_of(row: Row, instant: Instant) -> Task:
     """From task_id, command_id, command_type, command_params, scheduled_at, status, created_at, updated_at,
-    expires_at, priority, requested_by, parent_task_id, retry, outcome, total and the five counts."""
+    expires_at, priority, requested_by, parent_task_id, retry, outcome, total, the five counts, follow_up_at
+    and follow_up_task_id."""
     return Task(
         task_id=row[0],
         command_id=row[1],
@@ -37,6 +38,8 @@ def task_of(row: Row, instant: Instant) -> Task:
         retry=retry_of(row[12]),
         outcome=None if row[13] is None else TaskOutcome(row[13]),
         counts=Counts(row[14], *(count or 0 for count in row[15:20])),
+        follow_up_at=None if row[20] is None else instant(row[20]),
+        follow_up_task_id=row[21],
     )
 
 

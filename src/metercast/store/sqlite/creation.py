@@ -31,8 +31,8 @@ _FIND = "SELECT body_hash, unsealed_until FROM tasks WHERE task_id = ?"
 _INSERT_TASK = """
 INSERT INTO tasks (task_id, command_id, command_type, scheduled_at, status, created_at, updated_at, command_params,
   conflict_group, expires_at, priority, requested_by, parent_task_id, retry, body_hash, bucket_size, total,
-  unsealed_until)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+  unsealed_until, follow_up_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
 _INSERT_DEVICES = """
@@ -257,6 +257,7 @@ def _insert_header(
             task.task_id, task.command_id, task.command_type, due, status, created, created, params,
             task.conflict_group, to_text(task.expires_at), task.priority, task.requested_by, task.parent_task_id,
             msgspec.json.encode(task.retry).decode(), task.body_hash, task.bucket_size, count, unsealed_until,
+            None if task.follow_up_at is None else to_text(task.follow_up_at),
         ),
     )  # fmt: skip
 

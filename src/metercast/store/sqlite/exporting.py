@@ -36,7 +36,7 @@ _KEYS = "SELECT key_id, name, role, created_at, revoked_at, secret_hash FROM api
 _TASKS = """
 SELECT task_id, body_hash, command_id, command_type, conflict_group, command_params, scheduled_at, expires_at, status,
   created_at, updated_at, priority, requested_by, parent_task_id, retry, bucket_size, total, outcome, success, failed,
-  cancelled
+  cancelled, follow_up_at, follow_up_task_id
 FROM tasks WHERE task_id > ? AND unsealed_until IS NULL ORDER BY task_id LIMIT ?
 """
 _NEXT_BUCKET = """
@@ -130,6 +130,8 @@ def _task(row: tuple[Any, ...]) -> TaskRecord:
         success=row[18],
         failed=row[19],
         cancelled=row[20],
+        follow_up_at=None if row[21] is None else from_text(row[21]),
+        follow_up_task_id=row[22],
     )
 
 

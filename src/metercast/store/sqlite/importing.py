@@ -28,8 +28,8 @@ INSERT OR REPLACE INTO api_keys (key_id, name, role, secret_hash, created_at, re
 _PUT_TASK = """
 INSERT INTO tasks (task_id, body_hash, command_id, command_type, conflict_group, command_params, scheduled_at,
   expires_at, status, created_at, updated_at, priority, requested_by, parent_task_id, retry, bucket_size, total,
-  outcome, success, failed, cancelled, unsealed_until)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+  outcome, success, failed, cancelled, follow_up_at, follow_up_task_id, unsealed_until)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _FIND = "SELECT unsealed_until FROM tasks WHERE task_id = ?"
 _ABANDON = "UPDATE tasks SET unsealed_until = ?2 WHERE task_id = ?1 AND unsealed_until > ?2"
@@ -177,6 +177,7 @@ def _header(task: TaskRecord) -> tuple[Any, ...]:
         None if t.command_params is None else _json(t.command_params), to_text(t.scheduled_at), to_text(t.expires_at),
         t.status, to_text(t.created_at), to_text(t.updated_at), t.priority, t.requested_by, t.parent_task_id,
         _json(t.retry), t.bucket_size, t.total, t.outcome, t.success, t.failed, t.cancelled,
+        _optional(t.follow_up_at), t.follow_up_task_id,
     )  # fmt: skip
 
 

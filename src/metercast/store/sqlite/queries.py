@@ -19,12 +19,17 @@ from metercast.store.tasks import DeviceQuery, ErrorCount, TaskQuery
 _TASKS = """
 SELECT t.task_id, t.command_id, t.command_type, t.command_params, t.scheduled_at, t.status, t.created_at, t.updated_at,
   t.expires_at, t.priority, t.requested_by, t.parent_task_id, t.retry, t.outcome, t.total, 0, 0, t.success, t.failed,
-  t.cancelled
+  t.cancelled, t.follow_up_at, t.follow_up_task_id
 FROM tasks t
 """
 
 _LIVE_COUNTS = """
 SELECT sum(pending), sum(sent), sum(success), sum(failed), sum(cancelled) FROM task_buckets WHERE task_id = ?
+"""
+
+_FOLLOW_UPS = """
+ WHERE t.follow_up_at <= ? AND t.follow_up_task_id IS NULL AND t.outcome IS NOT NULL AND t.unsealed_until IS NULL
+ORDER BY t.follow_up_at, t.task_id LIMIT ?
 """
 
 _SEALED = "SELECT 1 FROM tasks WHERE task_id = ? AND unsealed_until IS NULL"
@@ -83,6 +88,14 @@ class SqliteQueries:
             return Page(items, None)
         last = items[-1]
         return Page(items, encode_cursor(query, [to_text(last.created_at), last.task_id]))
+
+    async def due_follow_ups(self, limit: int) -> list[Task]:
+        due = to_text(self.database.clock()), limit
+
+        def work(connection: sqlite3.Connection) -> list[Task]:
+            return [_task(connection, row) for row in connection.execute(_TASKS + _FOLLOW_UPS, due).fetchall()]
+
+        return await self.database.read(work)
 
     async def list_devices(
         self, task_id: str, query: DeviceQuery, limit: int, cursor: str | None
@@ -165,5 +178,5 @@ def _conditions(query: TaskQuery) -> tuple[list[str], list[Any]]:
 
 def _task(connection: sqlite3.Connection, row: tuple[Any, ...]) -> Task:
     if row[13] is None:
-        row = (*row[:15], *connection.execute(_LIVE_COUNTS, (row[0],)).fetchone())
+        row = (*row[:15], *connection.execute(_LIVE_COUNTS, (row[0],)).fetchone(), *row[20:])
     return task_of(row, from_text)

@@ -9,13 +9,14 @@ from metercast.store.sqlite.times import to_text
 
 _CLEARED_AT_ONCE = 5000
 
-_COUNT_ENDED = """
-SELECT count(*) FROM tasks WHERE outcome IS NOT NULL AND unsealed_until IS NULL AND updated_at < ?
+# One whose follow-up is still to come is not done with.
+_ENDED = """
+outcome IS NOT NULL AND unsealed_until IS NULL AND (follow_up_at IS NULL OR follow_up_task_id IS NOT NULL)
 """
-_RETIRE = """
+_COUNT_ENDED = f"SELECT count(*) FROM tasks WHERE {_ENDED} AND updated_at < ?"
+_RETIRE = f"""
 UPDATE tasks SET unsealed_until = ?1 WHERE task_id IN (
-  SELECT task_id FROM tasks WHERE outcome IS NOT NULL AND unsealed_until IS NULL AND updated_at < ?2
-  ORDER BY updated_at LIMIT ?3)
+  SELECT task_id FROM tasks WHERE {_ENDED} AND updated_at < ?2 ORDER BY updated_at LIMIT ?3)
 """
 
 _ANY_DEAD = "SELECT task_id FROM tasks WHERE unsealed_until <= ? LIMIT 1"

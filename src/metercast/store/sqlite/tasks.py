@@ -64,6 +64,11 @@ UPDATE tasks SET status = ?, outcome = ?, success = ?, failed = ?, cancelled = ?
 WHERE task_id = ? AND outcome IS NULL
 """
 
+_SETTLE_FOLLOW_UP = """
+UPDATE tasks SET follow_up_task_id = ?2, follow_up_at = CASE WHEN ?2 IS NOT NULL THEN follow_up_at END
+WHERE task_id = ?1 AND follow_up_at IS NOT NULL AND follow_up_task_id IS NULL
+"""
+
 assert states_before(TASK_TRANSITIONS, TaskEvent.START) == (TaskStatus.QUEUED,)
 
 
@@ -116,6 +121,11 @@ class SqliteTasks:
             return tasks
 
         return await self.database.write(work)
+
+    async def settle_follow_up(self, task_id: str, follow_up_task_id: str | None) -> None:
+        await self.database.write(
+            lambda connection, now: connection.execute(_SETTLE_FOLLOW_UP, (task_id, follow_up_task_id)).rowcount
+        )
 
     async def finalise_ended(self) -> list[Task]:
         if not await self.database.read(lambda connection: connection.execute(_ENDED).fetchone()):
