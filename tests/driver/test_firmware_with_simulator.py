@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.driver.images import Campaign, MemoryImages
 from tests.driver.support import execute, meter_of
@@ -18,6 +19,7 @@ from metercast.domain.outcome import How, OutcomeKind
 from metercast.domain.words import ErrorWord
 from metercast.driver.images import ImageShelf
 from metercast.driver.timeouts import Timeouts
+from metercast.profiles.collection import Profiles
 from metercast.simulator.faults import AccessError, DropConnection, LoseActionAnswer, LoseImageBlocks, TemporaryFailures
 from metercast.simulator.firmware import Firmware, FirmwareSpec, TransferStatus, make_image
 from metercast.simulator.log import SessionClosed
