@@ -1,5 +1,7 @@
 """Links that are listened in on: the twin keeps pace, secrets in the clear are struck out, checks are right."""
 
+import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from metercast.capture.dialogue import Dialogue
 from metercast.capture.frames import FrameCutter
 from metercast.dlms.cosem import CosemAttribute
 from metercast.dlms.data import Data
+from metercast.dlms.errors import DlmsError
 from metercast.dlms.get import GetRequestNormal, GetResponseNormal
 from metercast.dlms.hdlc import FrameKind, HdlcAddress, HdlcFrame
 from metercast.dlms.hdlc_link import HdlcLink
@@ -116,6 +119,40 @@ def test_what_the_twin_does_not_follow_is_struck_out(link: Any) -> None:
     traced = TracedLink(link(), twin)
     octets = traced.open() or traced.send(b"\xc0\x01")
     assert traced.masked(octets) == b"*" * len(octets)
+
+
+def test_any_octets_change_nothing_for_the_session() -> None:
+    """A link that is listened in on gives and takes what one does that is not."""
+    for seed in range(600):
+        chance = random.Random(seed)
+        links = [hdlc_link(), hdlc_link(), hdlc_link()] if seed % 2 else [WrapperLink(16, 1) for _ in range(3)]
+        alone, traced = links[0], TracedLink(links[1], links[2])
+        assert alone.open() == traced.open()
+        good = [frame(FrameKind.UNNUMBERED_ACKNOWLEDGE), frame(FrameKind.INFORMATION, b"\xe6\xe7\x00" + ANSWER)]
+        good += [encode_wrapper(1, 16, ANSWER), b"\x7e", chance.randbytes(20)]
+        for _ in range(12):
+            data = bytearray(chance.choice(good))
+            if chance.random() < 0.3:
+                data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+            assert isinstance(traced.masked_incoming(bytes(data)), bytes)
+            steps: list[Callable[[Link], object]] = [
+                lambda link, data=bytes(data): link.receive(data),  # type: ignore[misc]
+                lambda link: link.take_outgoing(),
+                lambda link: link.send(GetRequestNormal(0xC1, PIN).encode()),
+                lambda link: link.poll(),
+            ]
+            for step in steps:
+                told = outcome_of(step, alone)
+                assert outcome_of(step, traced) == told
+                if isinstance(told, bytes) and told:
+                    assert len(traced.masked(told)) == len(told)
+
+
+def outcome_of(step: Callable[[Link], object], link: Link) -> object:
+    try:
+        return step(link)
+    except DlmsError as error:
+        return str(error)
 
 
 async def test_a_secret_that_a_command_reads(tmp_path: Path) -> None:

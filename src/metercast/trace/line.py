@@ -1,15 +1,16 @@
 """Listens in on one connection of a session: what goes out is recorded as it would have been without its secrets.
 
 A second link, the twin, is led exactly as the one in use, but is given APDUs that are masked. Both cut, number and
-check alike, so its octets are those of the line with the secrets struck out and every checksum right.
+check alike, so its octets are those of the line with the secrets struck out and every checksum right. Whatever goes
+wrong with the twin, the session does not notice.
 """
 
 import contextlib
 from collections import deque
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from metercast.capture.frames import Found, FrameCutter, PassedOver
-from metercast.dlms.errors import DlmsError
 from metercast.dlms.hdlc_link import LLC_REQUEST, LLC_RESPONSE
 from metercast.dlms.link import Link
 from metercast.dlms.masked import MASK, Masker
@@ -51,38 +52,39 @@ class TracedLink:
         return self._link.is_closed
 
     def open(self) -> bytes:
-        return self._both(self._link.open(), self._twin.open())
+        return self._both(self._link.open(), self._twin.open)
 
     def send(self, apdu: bytes) -> bytes:
         octets = self._link.send(apdu)
-        with contextlib.suppress(DlmsError):
+        with contextlib.suppress(Exception):  # what is missing then is struck out whole
             self.unsent.append(self._twin.send(self._masker.mask(apdu)))
         return octets
 
     def receive(self, data: bytes) -> list[bytes]:
-        with contextlib.suppress(DlmsError):
+        with contextlib.suppress(Exception):
             self._twin.receive(data)
         apdus = self._link.receive(data)
-        for apdu in apdus if self._masker.awaits_secret else ():
-            self._masker.mask(apdu)  # it may be the last of the answer that is awaited
+        with contextlib.suppress(Exception):
+            for apdu in apdus if self._masker.awaits_secret else ():
+                self._masker.mask(apdu)  # it may be the last of the answer that is awaited
         return apdus
 
     def take_outgoing(self) -> bytes:
-        return self._both(self._link.take_outgoing(), self._twin.take_outgoing())
+        return self._both(self._link.take_outgoing(), self._twin.take_outgoing)
 
     def unblock(self) -> list[bytes]:
-        with contextlib.suppress(DlmsError):
+        with contextlib.suppress(Exception):
             self._twin.unblock()
         return self._link.unblock()
 
     def listen(self) -> bytes:
-        return self._both(self._link.listen(), self._twin.listen())
+        return self._both(self._link.listen(), self._twin.listen)
 
     def poll(self) -> bytes:
-        return self._both(self._link.poll(), self._twin.poll())
+        return self._both(self._link.poll(), self._twin.poll)
 
     def close(self) -> bytes:
-        return self._both(self._link.close(), self._twin.close())
+        return self._both(self._link.close(), self._twin.close)
 
     def masked(self, sent: bytes) -> bytes:
         """What to record for octets that go out now. Where the twin has none of that length all is struck out."""
@@ -97,7 +99,10 @@ class TracedLink:
         if not self._masker.awaits_secret:
             self._incoming = FrameCutter()
             return data
-        return b"".join(map(self._masked_frame, self._incoming.feed(data)))
+        try:
+            return b"".join(map(self._masked_frame, self._incoming.feed(data)))
+        except Exception:
+            return MASK * len(data)
 
     def _masked_frame(self, found: Found) -> bytes:
         if isinstance(found, PassedOver):
@@ -110,9 +115,11 @@ class TracedLink:
         kept = 3 if begins else 0  # a segment alone does not show where the secret is
         return found._replace(info=found.info[:kept] + MASK * (len(found.info) - kept)).encode()
 
-    def _both(self, octets: bytes, twin: bytes) -> bytes:
-        if octets:
-            self.unsent.append(twin)
+    def _both(self, octets: bytes, of_twin: Callable[[], bytes]) -> bytes:
+        with contextlib.suppress(Exception):
+            twin = of_twin()
+            if octets:
+                self.unsent.append(twin)
         return octets
 
 

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from ipaddress import ip_address
 from typing import Final
 
@@ -133,7 +134,7 @@ class _Connection:
             return
         self._is_closed = True
         for direction in (True, False):
-            self._frames(direction, self._dialogue.flush(direction))
+            self._frames(direction, partial(self._dialogue.flush, direction))
         who = "we" if by_client else "the meter"
         self._trace.note(f"{who} {'broke off' if broken else 'closed'} the connection")
         capture, now = self._capture, self._clock()
@@ -147,12 +148,17 @@ class _Connection:
         if capture is not None:
             self._trace.record(lambda files: capture.said(now, octets, by_client=by_client))
         self._trace.note(f"{'>' if by_client else '<'} {len(octets)} octets")
-        self._frames(by_client, self._dialogue.feed(by_client, octets))
+        self._frames(by_client, lambda: self._dialogue.feed(by_client, octets))
 
-    def _frames(self, by_client: bool, frames: Sequence[Description]) -> None:
-        for frame in frames:
-            first, *rest = frame.lines()
-            self._trace.write([f"{'>' if by_client else '<'} {first}", *rest])
+    def _frames(self, by_client: bool, frames: Callable[[], list[Description]]) -> None:
+        """Inside `record`: what can't be described must not end the session either."""
+
+        def put(files: TraceFiles) -> None:
+            for frame in frames():
+                first, *rest = frame.lines()
+                self._trace.write([f"{'>' if by_client else '<'} {first}", *rest])
+
+        self._trace.record(put)
 
 
 def _keys(settings: AssociationSettings) -> list[Keys]:
@@ -172,7 +178,10 @@ def _settings_text(settings: AssociationSettings) -> str:
 
 
 def _endpoint(end: tuple[str, int]) -> Endpoint:
-    return Endpoint(ip_address(end[0]), end[1])
+    try:
+        return Endpoint(ip_address(end[0]), end[1])
+    except ValueError:  # no address of IP
+        return Endpoint(ip_address(_UNKNOWN[0]), end[1])
 
 
 def _printable(text: str) -> str:
