@@ -197,6 +197,18 @@ async def test_blocks_are_noted_now_and_then() -> None:
     assert [each.blocks for each in session.notes] == [0, 0, 3, 5]
 
 
+def test_a_timed_activation_is_followed_by_a_look_at_the_version() -> None:
+    update = command_type("FIRMWARE_UPDATE")
+    at = NOW + timedelta(days=1)
+    raw = PARAMETERS | {"activation": {"mode": "at", "at": at.isoformat()}}
+    found = update.follow_up_of(parse_parameters(update, raw, NOW))
+    assert found is not None
+    assert (found.due_at, found.command_type) == (at + timedelta(minutes=16), "VERIFY_FIRMWARE")
+    parse_parameters(command_type(found.command_type), found.command_params, NOW)
+    assert found.command_params["version"] == "2.0"
+    assert update.follow_up_of(parse_parameters(update, PARAMETERS, NOW)) is None
+
+
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"image": "a/b"}, "image"),
     ({"image": "sha256:12"}, "image"),

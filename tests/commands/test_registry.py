@@ -38,6 +38,7 @@ def test_all_command_types() -> None:
         "SET_TIME",
         "SET_TOU",
         "SYNC_CLOCK",
+        "VERIFY_FIRMWARE",
         "VERIFY_TOU",
     ]
     assert all(command.name == name and command.summary for name, command in COMMANDS.items())

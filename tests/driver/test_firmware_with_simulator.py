@@ -26,6 +26,7 @@ from metercast.simulator.log import SessionClosed
 from metercast.simulator.meter import SimulatedMeter
 from metercast.simulator.population import Population
 from metercast.simulator.simulator import Simulator
+from metercast.simulator.spec import HdlcSpec
 from metercast.store.images import IMAGE_CHUNK
 
 NAME, VERSION = "ACME-2.0", "SIM-2.0"
@@ -52,10 +53,16 @@ class Bench:
 
 @asynccontextmanager
 async def bench(
-    image: bytes = IMAGE, parameters: dict[str, Any] | None = None, *, security: str = "hls-gmac", **firmware: Any
+    image: bytes = IMAGE,
+    parameters: dict[str, Any] | None = None,
+    *,
+    security: str = "hls-gmac",
+    hdlc: HdlcSpec | None = None,
+    **firmware: Any,
 ) -> AsyncIterator[Bench]:
     spec = FirmwareSpec(**{"block_size": 512, "reboot_seconds": 0.2} | firmware)
-    population = Population.build(1, security=security, clock_offset=0.0, firmware=spec)  # type: ignore[arg-type]
+    options: dict[str, Any] = {"security": security, "clock_offset": 0.0, "firmware": spec, "hdlc": hdlc}
+    population = Population.build(1, **options)
     async with Simulator(population, keep_events=True) as simulator:
         (document,) = simulator.device_records()
         meter = meter_of(document)
@@ -96,6 +103,12 @@ async def test_blocks_larger_than_the_meter_takes_at_once_are_cut() -> None:
     async with bench(block_size=3000) as b:
         assert (await b.campaign.run()).how is How.DONE
         assert b.firmware.blocks == 4
+
+
+async def test_blocks_over_hdlc() -> None:
+    async with bench(hdlc=HdlcSpec(max_info=128)) as b:
+        assert (await b.campaign.run()).how is How.DONE
+        assert (b.firmware.initiated, b.firmware.blocks) == (1, BLOCKS)
 
 
 async def test_a_session_that_is_asked_to_yields_and_the_next_goes_on() -> None:
@@ -373,3 +386,13 @@ async def test_a_meter_that_falls_silent_after_the_initiate() -> None:
         first = await b.campaign.session()
         assert not first.succeeded
         assert (await b.campaign.run()).how is How.DONE
+
+
+async def test_the_version_that_runs_is_verified() -> None:
+    async with bench(reboot_seconds=0.0) as b:
+        read = await execute(b.meter, "VERIFY_FIRMWARE")
+        assert read.result == {"version": "SIM-1.0", "imageTransfer": "not initiated (0)"}
+        other = await execute(b.meter, "VERIFY_FIRMWARE", {"version": VERSION})
+        assert (other.error, other.result) == (ErrorWord.VERIFICATION_FAILED, read.result)
+        await b.campaign.run()
+        assert (await execute(b.meter, "VERIFY_FIRMWARE", {"version": VERSION})).how is How.DONE

@@ -5,20 +5,22 @@ where something else waits for the meter, and where the meter reboots; the next 
 the meter misses.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
 
-from metercast.commands.activation import activation_instant
-from metercast.commands.contract import CommandType, MeterRefused, MeterSession, StepFailed
+from metercast.commands.activation import activation_instant, latest_instant
+from metercast.commands.contract import CommandType, FollowUp, MeterRefused, MeterSession, StepFailed
 from metercast.commands.firmware_blocks import BlockTransfer, Interrupted
 from metercast.commands.firmware_parameters import FirmwareUpdate, Progress, check
 from metercast.commands.image_object import TO_ACTIVATE, ImageObject, TransferStatus, octets_text, version_text
 from metercast.commands.image_schedule import ExecutionTime, ScheduleObject
 from metercast.commands.parameters import chosen
 from metercast.commands.steps import read
+from metercast.commands.verify_firmware import NAME as VERIFY
+from metercast.commands.verify_firmware import verification
 from metercast.dlms.cosem import CosemAttribute
 from metercast.domain.command import CommandTraits, ConflictGroup
 from metercast.domain.firmware import FirmwareImage, Transferred
@@ -30,6 +32,8 @@ from metercast.domain.words import ErrorClass, ErrorWord
 RESUME_SECONDS = 15.0
 VERIFY_POLL_SECONDS, VERIFY_POLLS, VERIFY_REST_SECONDS = 2.0, 10, 10.0
 MAX_ACTIVATIONS = 3
+FOLLOW_UP_REBOOT_SECONDS = 60.0  # of a task, whose meters may have any profile
+FOLLOW_UP_MARGIN = timedelta(minutes=15)
 
 _REBOOTING = frozenset({TransferStatus.ACTIVATION_INITIATED, TransferStatus.VERIFICATION_SUCCESSFUL})
 _ACTIVATING = frozenset(
@@ -244,8 +248,8 @@ class Update:
         self._go_on(**changes)
         return Outcome.checkpoint(self._progress.to_json(), delay_seconds=delay_seconds, may_be_left=may_be_left)
 
-    def _is_over(self, since: Any, minutes: float) -> bool:
-        return bool(self._session.now() - since >= timedelta(minutes=minutes))
+    def _is_over(self, since: datetime, minutes: float) -> bool:
+        return self._session.now() - since >= timedelta(minutes=minutes)
 
     def _result(
         self, version: str, *, info: dict[str, Any] | None = None, activated: bool | None = None
@@ -268,6 +272,15 @@ def _or(given: float | None, of_profile: float) -> float:
     return of_profile if given is None else given
 
 
+def follow_up(parameters: FirmwareUpdate) -> FollowUp | None:
+    """A look at the version, where the activation is left to the meters."""
+    if parameters.activation.mode != "at":
+        return None
+    reboot = timedelta(seconds=_or(parameters.reboot_seconds, FOLLOW_UP_REBOOT_SECONDS))
+    due_at = latest_instant(parameters.activation.as_calendar) + reboot + FOLLOW_UP_MARGIN
+    return FollowUp(due_at, VERIFY, verification(parameters.version, parameters.obis, parameters.version_obis))
+
+
 async def perform(session: MeterSession, parameters: FirmwareUpdate) -> Outcome:
     return await Update(session, parameters, await session.image(parameters.image)).run()
 
@@ -285,6 +298,7 @@ FIRMWARE_UPDATE = CommandType(
     parameters=FirmwareUpdate,
     perform=perform,
     check=check,
+    follow_up=follow_up,
     image_of=lambda parameters: parameters.image,
     summary="Uploads a firmware image, verifies and activates it, and sees that the new version runs.",
 )

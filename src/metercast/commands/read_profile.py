@@ -28,6 +28,7 @@ from metercast.commands.profile_object import (
     decode_columns,
     unpacked_rows,
 )
+from metercast.commands.profile_progress import ProfileProgress
 from metercast.commands.scaler_unit import ScalerUnit, decode_scaler_unit, exact, scaler_unit_of
 from metercast.commands.steps import decoded, read_all
 from metercast.commands.units import unit_name
@@ -171,16 +172,38 @@ async def _perform(session: MeterSession, name: LogicalName, wanted: Wanted, eve
     captured = decoded(objects, decode_columns, attributes[0])
     period = decoded(seconds, Data.number, attributes[1])
     columns = await _columns(session, captured)
-    reader = _Reader(session, profile, columns, period)
-    rows: list[list[Any]] = []
-    async for part in reader.parts(wanted):
-        rows += [row.cells for row in part]
-        if len(rows) > MAX_ROWS:
-            raise StepFailed(ErrorWord.RESULT_TOO_LARGE, f"{obis} gives more than {MAX_ROWS} rows: ask for fewer")
     shown = [column.to_json() for column in columns]
+    reader = _Reader(session, profile, columns, period)
+    progress = ProfileProgress(session, shown, period)
+    try:
+        async for part, end in reader.parts(wanted, progress.read_to):
+            if await _keep(session, progress, part, end, wanted):
+                return Outcome.checkpoint(progress.to_json())
+            if len(progress.rows) > MAX_ROWS:
+                raise StepFailed(ErrorWord.RESULT_TOO_LARGE, f"{obis} gives more than {MAX_ROWS} rows: ask for fewer")
+    except StepFailed as failure:
+        failure.progress = progress.to_json()
+        raise
+    rows = progress.rows
     if events is not None:
         _name_codes(shown, columns, rows, events)
     return Outcome.done({"obis": obis, "capturePeriodSeconds": period, "columns": shown, "rows": rows})
+
+
+async def _keep(
+    session: MeterSession, progress: ProfileProgress, part: list[Row], end: datetime | None, wanted: Wanted
+) -> bool:
+    """Adds what was read; true where it is time for another session."""
+    cells = [row.cells for row in part]
+    if end is None or wanted.to is None:
+        progress.rows += cells
+        return False
+    progress.add(cells, max((row.instant for row in part if row.instant is not None), default=None), end)
+    if end < wanted.to and progress.is_time_to_end:
+        return True
+    if end < wanted.to and progress.is_time_to_settle:
+        await session.settle(progress.to_json())
+    return False
 
 
 def _name_codes(shown: list[dict[str, Any]], columns: list[Column], rows: list[list[Any]], events: EventLog) -> None:
@@ -223,15 +246,17 @@ class _Reader:
         self._profile = session.profile
         self._clock = next((index for index, column in enumerate(columns) if column.is_clock), None)
 
-    async def parts(self, wanted: Wanted) -> AsyncIterator[list[Row]]:
+    async def parts(self, wanted: Wanted, read_to: datetime | None) -> AsyncIterator[tuple[list[Row], datetime | None]]:
+        """Rows, and the end of the window that they are of. What is not after `read_to` was read before."""
         first, last = wanted.from_, wanted.to
         if first is None or last is None:
-            yield await self._by_entry(wanted.entries)
+            yield await self._by_entry(wanted.entries), None
             return
+        start, after = (first, None) if read_to is None else (read_to, read_to)
         try:
             if not self._profile.buffers.by_range:
                 raise SelectionUnavailable(ErrorWord.SERVICE_NOT_SUPPORTED, "the profile has no selection by range")
-            start, window = first, timedelta(hours=wanted.window_hours)
+            window = timedelta(hours=wanted.window_hours)
             while start < last:
                 end = min(start + window, last)
                 try:
@@ -242,11 +267,10 @@ class _Reader:
                     if failure.error is not ErrorWord.PDU_TOO_LONG or window < max(self._period, _SHORTEST_WINDOW):
                         raise
                     continue
-                after = start if start > first else None  # that instant was in the window before
-                yield [row for row in rows if _is_within(row, first, last, after)]
-                start = end
+                yield [row for row in rows if _is_within(row, first, last, after)], end
+                start = after = end  # that instant was in this window
         except SelectionUnavailable:
-            yield [row for row in await self._rows(None) if _is_within(row, first, last, None)]
+            yield [row for row in await self._rows(None) if _is_within(row, first, last, after)], None
 
     async def _by_entry(self, entries: Entries | None) -> list[Row]:
         if entries is None:

@@ -20,6 +20,7 @@ from metercast.commands.set_special_days import SET_SPECIAL_DAYS
 from metercast.commands.set_time import SET_TIME
 from metercast.commands.set_tou import SET_TOU
 from metercast.commands.sync_clock import SYNC_CLOCK
+from metercast.commands.verify_firmware import VERIFY_FIRMWARE
 from metercast.commands.verify_tou import VERIFY_TOU
 from metercast.domain.problem import InvalidField
 
@@ -46,7 +47,7 @@ _TARIFFS = (SET_TOU, GET_TOU, VERIFY_TOU, SET_SPECIAL_DAYS, BILLING_RESET)
 _CLOCK = (READ_CLOCK, SYNC_CLOCK, SET_TIME)
 _VALUES = (READ_REGISTERS, READ_INSTANTANEOUS, READ_PROFILE, READ_EVENTS)
 _SUPPLY = (DISCONNECT, RECONNECT, SET_LIMITER)
-_FIRMWARE = (FIRMWARE_UPDATE,)
+_FIRMWARE = (FIRMWARE_UPDATE, VERIFY_FIRMWARE)
 _METER = (READ_ASSOCIATION, READ_SECURITY, REPLACE_KEYS, SET_PUSH_SETUP, GET, SET, ACTION)
 
 for _command in (*_TARIFFS, *_CLOCK, *_VALUES, *_SUPPLY, *_METER, *_FIRMWARE):
