@@ -32,6 +32,7 @@ PYTHON = Path(sys.prefix) / "gurux-client" / "bin" / "python"
 AUTHENTICATIONS: dict[Authentication, str] = {
     "none": "NONE",
     "lls": "LOW",
+    "hls": "HIGH",
     "hls-md5": "HIGH_MD5",
     "hls-sha1": "HIGH_SHA1",
     "hls-gmac": "HIGH_GMAC",
