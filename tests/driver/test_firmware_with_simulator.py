@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.driver.images import Campaign, MemoryImages
 from tests.driver.support import execute, meter_of
@@ -17,12 +19,14 @@ from metercast.domain.outcome import How, OutcomeKind
 from metercast.domain.words import ErrorWord
 from metercast.driver.images import ImageShelf
 from metercast.driver.timeouts import Timeouts
+from metercast.profiles.collection import Profiles
 from metercast.simulator.faults import AccessError, DropConnection, LoseActionAnswer, LoseImageBlocks, TemporaryFailures
 from metercast.simulator.firmware import Firmware, FirmwareSpec, TransferStatus, make_image
 from metercast.simulator.log import SessionClosed
 from metercast.simulator.meter import SimulatedMeter
 from metercast.simulator.population import Population
 from metercast.simulator.simulator import Simulator
+from metercast.simulator.spec import HdlcSpec
 from metercast.store.images import IMAGE_CHUNK
 
 NAME, VERSION = "ACME-2.0", "SIM-2.0"
@@ -49,10 +53,16 @@ class Bench:
 
 @asynccontextmanager
 async def bench(
-    image: bytes = IMAGE, parameters: dict[str, Any] | None = None, *, security: str = "hls-gmac", **firmware: Any
+    image: bytes = IMAGE,
+    parameters: dict[str, Any] | None = None,
+    *,
+    security: str = "hls-gmac",
+    hdlc: HdlcSpec | None = None,
+    **firmware: Any,
 ) -> AsyncIterator[Bench]:
     spec = FirmwareSpec(**{"block_size": 512, "reboot_seconds": 0.2} | firmware)
-    population = Population.build(1, security=security, clock_offset=0.0, firmware=spec)  # type: ignore[arg-type]
+    options: dict[str, Any] = {"security": security, "clock_offset": 0.0, "firmware": spec, "hdlc": hdlc}
+    population = Population.build(1, **options)
     async with Simulator(population, keep_events=True) as simulator:
         (document,) = simulator.device_records()
         meter = meter_of(document)
@@ -93,6 +103,12 @@ async def test_blocks_larger_than_the_meter_takes_at_once_are_cut() -> None:
     async with bench(block_size=3000) as b:
         assert (await b.campaign.run()).how is How.DONE
         assert b.firmware.blocks == 4
+
+
+async def test_blocks_over_hdlc() -> None:
+    async with bench(hdlc=HdlcSpec(max_info=128)) as b:
+        assert (await b.campaign.run()).how is How.DONE
+        assert (b.firmware.initiated, b.firmware.blocks) == (1, BLOCKS)
 
 
 async def test_a_session_that_is_asked_to_yields_and_the_next_goes_on() -> None:
@@ -212,6 +228,29 @@ async def test_a_verification_without_end_fails() -> None:
             outcome = await b.campaign.session(yields=lambda: True)
         assert outcome.error is ErrorWord.VERIFICATION_FAILED
         assert "more than 0.001 minutes" in str(outcome.detail)
+
+
+async def test_how_long_a_model_takes_is_said_by_its_profile(tmp_path: Path) -> None:
+    rules = "[image]\nreboot_seconds = 7\nmax_verify_minutes = 0.001\n"
+    (tmp_path / "acme.toml").write_text('extends = "generic"\n' + rules)
+
+    def acme(b: Bench) -> Campaign:
+        record = msgspec.structs.replace(b.meter.record, profile="acme")
+        meter = msgspec.structs.replace(b.meter, record=record)
+        return replace(b.campaign, profiles=Profiles.load(tmp_path), meter=meter)
+
+    async with bench(verify_seconds=60.0) as b:
+        campaign = acme(b)
+        outcome = await campaign.session(yields=lambda: b.firmware.status is TransferStatus.VERIFICATION_INITIATED)
+        if outcome.kind is OutcomeKind.CHECKPOINT:
+            await asyncio.sleep(0.1)
+            outcome = await campaign.session(yields=lambda: True)
+        assert "more than 0.001 minutes" in str(outcome.detail)
+    async with bench() as b:
+        campaign = acme(b)
+        del campaign.parameters["rebootSeconds"]
+        outcome = await campaign.session()
+        assert (outcome.kind, outcome.delay_seconds) == (OutcomeKind.CHECKPOINT, 7.0), outcome.detail
 
 
 async def test_a_damaged_image_is_not_activated() -> None:

@@ -14,6 +14,7 @@ from metercast.domain.outcome import How
 from metercast.domain.words import ErrorWord
 from metercast.simulator.population import Population
 from metercast.simulator.simulator import Simulator
+from metercast.simulator.spec import HdlcSpec
 
 POLICIES = {"authenticated": 0x10, "encrypted": 0x20, "both": 0x30}
 REQUESTS = {0xC0, 0xC1, 0xC3}
@@ -148,3 +149,12 @@ async def test_another_suite_with_the_same_keys_is_refused_by_the_meter() -> Non
         document["associations"]["management"]["securitySuite"] = 0
         outcome = await execute(meter_of(document))
         assert outcome.error in (ErrorWord.AUTHENTICATION_FAILED, ErrorWord.ASSOCIATION_REJECTED)
+
+
+@pytest.mark.parametrize("max_pdu", [96, 1024])
+async def test_blocks_over_hdlc_with_all_of_it(max_pdu: int) -> None:
+    choices: dict[str, Any] = {"security": "hls-gmac", "suite": 2, "dedicated": True, "general": True}
+    async with Simulator(Population.build(1, **choices, hdlc=HdlcSpec(), max_pdu=max_pdu)) as simulator:
+        (document,) = simulator.device_records()
+        outcome = await execute(meter_of(document), "SET_TOU", set_tou())
+        assert (outcome.how, outcome.detail) == (How.DONE, None)

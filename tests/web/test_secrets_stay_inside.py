@@ -16,7 +16,8 @@ from metercast import logs
 PASSWORD = "correct-horse-battery"
 ENCRYPTION_KEY = "0123456789ABCDEFFEDCBA9876543210"
 AUTHENTICATION_KEY = "00112233445566778899AABBCCDDEEFF"
-SECRETS = [PASSWORD, ENCRYPTION_KEY, AUTHENTICATION_KEY]
+SIGNING_KEY = "0123456789ABCDEF0FEDCBA987654321" * 2
+SECRETS = [PASSWORD, ENCRYPTION_KEY, AUTHENTICATION_KEY, SIGNING_KEY]
 
 RECORD = {
     "connection": {"host": "10.0.0.1"},
@@ -25,10 +26,12 @@ RECORD = {
             "clientSap": 1,
             "authentication": "hls-gmac",
             "protection": "both",
+            "securitySuite": 1,
             "clientSystemTitle": "4D43530000000001",
             "password": PASSWORD,
             "encryptionKey": ENCRYPTION_KEY,
             "authenticationKey": AUTHENTICATION_KEY,
+            "signingKey": SIGNING_KEY,
         }
     },
 }
@@ -56,7 +59,7 @@ def _files(directory: Path) -> list[tuple[Path, bytes]]:
 
 def _forms(secret: str) -> list[bytes]:
     forms = [secret.encode(), secret.lower().encode(), base64.b64encode(secret.encode())]
-    if len(secret) == 32:
+    if len(secret) in (32, 64):
         forms.append(bytes.fromhex(secret))
     return forms
 
