@@ -11,12 +11,13 @@ import msgspec
 import pytest
 from tests.driver.head_end import PATIENT, HeadEnd, cut_after, losing
 from tests.driver.support import ScriptedCheckpoint
+from tests.driver.transports import Tampered
 
 from metercast.domain.meter import password_octets
 from metercast.domain.outcome import How, Outcome, OutcomeKind, Phase
 from metercast.domain.replacement import SecretKind
 from metercast.domain.secret_changes import give
-from metercast.domain.words import ErrorWord
+from metercast.domain.words import ErrorWord, SecurityEvent
 from metercast.driver.counters import InvocationCounters
 from metercast.driver.dlms import DlmsDriver
 from metercast.driver.keeper import SecretKeeper
@@ -64,6 +65,7 @@ async def test_both_keys(tmp_path: Path, new_keys: str, counter_restarts: bool, 
         assert await end.is_settled()
         assert after.encryption_key != before.encryption_key
         assert after.authentication_key != before.authentication_key
+        assert outcome.alarms == (), "an answer under the new key is no forgery"
         assert (await end.run("DISCONNECT")).how is How.DONE
         assert max(end.refusals()) == 0
 
@@ -408,4 +410,21 @@ async def test_a_store_that_is_away_stages_nothing_and_loses_nothing(
             for _ in range(2):
                 assert (await end.run("READ_CLOCK", task_id="task-2")).how is How.DONE, "what it finds out, it forgets"
         assert (await end.run("REPLACE_KEYS", KEYS)).how is How.DONE
+        assert await end.is_settled()
+
+
+async def test_a_forged_answer_to_a_key_change_is_an_alarm_where_the_old_key_still_holds(tmp_path: Path) -> None:
+    async with head_end(tmp_path) as end:
+
+        def forge(data: bytes, count: int) -> bytes:
+            return data[:-1] + bytes((data[-1] ^ 1,)) if data[8:9] == b"\xcf" and count > 3 else data
+
+        denied = AccessError(service="action", class_id=64, logical_name="0.0.43.0.0.255", index=2, result=3)
+        await end.simulator.set_faults(end.simulated.meter_id, (denied,))
+        outcome = await end.run("REPLACE_KEYS", {"keys": ["encryption"]}, connector=Tampered(TcpConnector(), forge))
+        assert outcome.error is ErrorWord.SECURITY_VIOLATION
+        assert outcome.alarms == (SecurityEvent.FORGED,)
+        assert await end.lost_to() == []
+        await end.simulator.set_faults(end.simulated.meter_id, ())
+        assert (await end.run("REPLACE_KEYS", {"keys": ["encryption"]})).how is How.DONE
         assert await end.is_settled()

@@ -10,7 +10,7 @@ from metercast.domain.meter import AssociationSecrets, Secrets
 from metercast.domain.problem import Problem
 from metercast.domain.replacement import SecretKind
 from metercast.domain.secret_changes import ReplacementLost, promote, stage, withdraw
-from metercast.domain.words import ErrorWord
+from metercast.domain.words import ErrorWord, SecurityEvent
 from metercast.driver.candidates import Candidate, candidates, may_be_a_no, neither, said_no, used_secrets
 from metercast.driver.contract import GiveBack
 from metercast.driver.identity import check_identity
@@ -18,6 +18,8 @@ from metercast.driver.keeper import Change
 
 if TYPE_CHECKING:
     from metercast.driver.session import DlmsSession
+
+_FORGED = SecurityEvent.FORGED
 
 _log = logging.getLogger(__name__)
 
@@ -34,13 +36,14 @@ class SessionSecrets:
     Without a keeper nothing can be replaced, and what an association proves is forgotten with the session.
     """
 
-    __slots__ = ("_adopted", "_begin", "_keeper", "_session", "_task_id")
+    __slots__ = ("_adopted", "_alarms", "_begin", "_keeper", "_session", "_task_id")
 
     def __init__(self, session: "DlmsSession", keeper: Keeper | None, task_id: str) -> None:
         self._session = session
         self._keeper = keeper
         self._task_id = task_id
         self._adopted: Candidate | None = None
+        self._alarms: tuple[SecurityEvent, ...] = ()
         self._begin: int | None = None
 
     def end(self) -> None:
@@ -64,6 +67,7 @@ class SessionSecrets:
 
     async def stage(self, kind: SecretKind, value: str) -> str:
         self._session.ask_to_change()
+        self._alarms = tuple(self._session.alarms)
         now = self._now
         await self._change(lambda secrets: stage(secrets, kind, value, now, self._task_id))
         staged = self._secrets.replacement(kind).pending
@@ -92,6 +96,7 @@ class SessionSecrets:
         found = await self._open(order, old, tries=said_no)
         await check_identity(session)
         if found is new:
+            self._explain(self._alarms)  # an answer under the new secret already
             await self.promote(kind)
         return found is new
 
@@ -114,6 +119,7 @@ class SessionSecrets:
         """
         session = self._session
         session.turn = 0
+        before = tuple(session.alarms)
         failures: list[StepFailed] = []
         for candidate in order:
             self._begin = 0 if candidate is current else 1
@@ -130,11 +136,14 @@ class SessionSecrets:
                 await session.associate()
             except StepFailed as failure:
                 failures.append(failure)
-                if len(order) == 1 or not tries(failure):
+                other_alarms = [each for each in session.alarms if each not in before and each is not _FORGED]
+                if len(order) == 1 or other_alarms or not tries(failure):
                     raise
                 if candidate is not order[-1]:
                     session.drop()
                 continue
+            if failures:
+                self._explain(before)
             return candidate
         raise neither(failures)
 
@@ -152,6 +161,11 @@ class SessionSecrets:
             _log.warning("%s: the new %s could not be stored: %s", self._session.meter.device_id, kind.value, error)
         else:
             _log.info("%s: the meter holds the new %s", self._session.meter.device_id, kind.value)
+
+    def _explain(self, before: tuple[SecurityEvent, ...]) -> None:
+        """What looked forged since then was made with the secret that is now proved."""
+        alarms = self._session.alarms
+        alarms[:] = [each for each in alarms if each is not _FORGED or each in before]
 
     # -- steps -----------------------------------------------------------------------------------------------------
 
