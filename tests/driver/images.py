@@ -14,6 +14,7 @@ from metercast.domain.outcome import Outcome, OutcomeKind
 from metercast.domain.problem import NotFound
 from metercast.driver.images import ImageShelf
 from metercast.driver.timeouts import Timeouts
+from metercast.profiles.collection import BUILT_IN, Profiles
 from metercast.store.images import IMAGE_CHUNK, Image, Transfer
 
 MOST_SESSIONS = 40
@@ -78,6 +79,7 @@ class Campaign:
     images: MemoryImages
     parameters: dict[str, Any]
     timeouts: Timeouts = PATIENT
+    profiles: Profiles = BUILT_IN
     outcomes: list[Outcome] = field(default_factory=list)
     progress: Any = None
     verify_first: bool = False
@@ -85,7 +87,7 @@ class Campaign:
     async def session(self, **options: Any) -> Outcome:
         """One session; `options` go to the checkpoint."""
         checkpoint = ScriptedCheckpoint(verify_first=self.verify_first, progress=self.progress, **options)
-        by = driver(timeouts=self.timeouts, images=ImageShelf(self.images))
+        by = driver(timeouts=self.timeouts, profiles=self.profiles, images=ImageShelf(self.images))
         outcome = await by.execute(command("FIRMWARE_UPDATE", self.parameters), self.meter, checkpoint)
         self.outcomes.append(outcome)
         if outcome.kind is OutcomeKind.CHECKPOINT:

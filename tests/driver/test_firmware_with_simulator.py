@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.driver.images import Campaign, MemoryImages
 from tests.driver.support import execute, meter_of
@@ -17,6 +19,7 @@ from metercast.domain.outcome import How, OutcomeKind
 from metercast.domain.words import ErrorWord
 from metercast.driver.images import ImageShelf
 from metercast.driver.timeouts import Timeouts
+from metercast.profiles.collection import Profiles
 from metercast.simulator.faults import AccessError, DropConnection, LoseActionAnswer, LoseImageBlocks, TemporaryFailures
 from metercast.simulator.firmware import Firmware, FirmwareSpec, TransferStatus, make_image
 from metercast.simulator.log import SessionClosed
@@ -225,6 +228,29 @@ async def test_a_verification_without_end_fails() -> None:
             outcome = await b.campaign.session(yields=lambda: True)
         assert outcome.error is ErrorWord.VERIFICATION_FAILED
         assert "more than 0.001 minutes" in str(outcome.detail)
+
+
+async def test_how_long_a_model_takes_is_said_by_its_profile(tmp_path: Path) -> None:
+    rules = "[image]\nreboot_seconds = 7\nmax_verify_minutes = 0.001\n"
+    (tmp_path / "acme.toml").write_text('extends = "generic"\n' + rules)
+
+    def acme(b: Bench) -> Campaign:
+        record = msgspec.structs.replace(b.meter.record, profile="acme")
+        meter = msgspec.structs.replace(b.meter, record=record)
+        return replace(b.campaign, profiles=Profiles.load(tmp_path), meter=meter)
+
+    async with bench(verify_seconds=60.0) as b:
+        campaign = acme(b)
+        outcome = await campaign.session(yields=lambda: b.firmware.status is TransferStatus.VERIFICATION_INITIATED)
+        if outcome.kind is OutcomeKind.CHECKPOINT:
+            await asyncio.sleep(0.1)
+            outcome = await campaign.session(yields=lambda: True)
+        assert "more than 0.001 minutes" in str(outcome.detail)
+    async with bench() as b:
+        campaign = acme(b)
+        del campaign.parameters["rebootSeconds"]
+        outcome = await campaign.session()
+        assert (outcome.kind, outcome.delay_seconds) == (OutcomeKind.CHECKPOINT, 7.0), outcome.detail
 
 
 async def test_a_damaged_image_is_not_activated() -> None:

@@ -19,7 +19,7 @@ from metercast.simulator.faults import DropConnection, NeverAnswer, RejectAssoci
 from metercast.simulator.log import AssociationAnswered, SessionOpened
 from metercast.simulator.population import Population
 from metercast.simulator.simulator import Simulator
-from metercast.simulator.spec import HdlcSpec
+from metercast.simulator.spec import BLOCK_TRANSFERS, DEFAULT_CONFORMANCE, GENERAL_BLOCK_TRANSFER, HdlcSpec
 
 PATIENT: dict[str, Any] = {"timeout": 5.0}
 
@@ -226,3 +226,35 @@ async def test_the_draft_of_a_profile_loads() -> None:
         loaded = load_one(parse_text(report.draft.profile, report.draft.profile_name, "draft"))
         assert not loaded.profile.buffers.by_range
         assert report.draft.device["profile"] == "mmm-meter"
+
+
+@pytest.mark.parametrize("hdlc", [None, HdlcSpec(window=2)])
+async def test_long_answers_in_general_blocks(hdlc: HdlcSpec | None) -> None:
+    fleet = population("lls", hdlc=hdlc)
+    conformance = (DEFAULT_CONFORMANCE | GENERAL_BLOCK_TRANSFER) & ~BLOCK_TRANSFERS
+    async with Simulator(with_spec(fleet, conformance=conformance, max_pdu=150)) as simulator:
+        _, port = simulator.endpoint("meter-0001")
+        report = await answering(port, credentials(simulator), **PATIENT)
+        assert "general-block-transfer" in report.public.conformance
+        assert report.management is not None
+        assert report.management.is_open
+        assert len(report.objects) > 40
+        assert [note for note in report.notes if "over" in note] == []
+
+
+@pytest.mark.parametrize(
+    ("security", "options"),
+    [
+        ("hls-gmac", {"suite": 2, "dedicated": True}),
+        ("hls-gmac", {"suite": 1, "general": True}),
+        ("hls-ecdsa", {}),
+        ("lls", {"protection": "authenticated", "dedicated": True, "general": True}),
+    ],
+)
+async def test_every_kind_of_credentials(security: Any, options: dict[str, Any]) -> None:
+    async with Simulator(population(security, **options)) as simulator:
+        _, port = simulator.endpoint("meter-0001")
+        report = await answering(port, credentials(simulator), **PATIENT)
+        assert report.management is not None
+        assert report.management.answer == "accepted"
+        assert len(report.objects) > 40

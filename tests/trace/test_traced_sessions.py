@@ -3,6 +3,7 @@ octet is in either."""
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,7 +23,7 @@ from metercast.driver.transport import TcpConnector, TcpTransport, Transport
 from metercast.simulator.faults import CutFrames, DropConnection, Garbage, NeverAnswer, StaleCounter
 from metercast.simulator.population import Population
 from metercast.simulator.simulator import Simulator
-from metercast.simulator.spec import HdlcSpec
+from metercast.simulator.spec import BLOCK_TRANSFERS, DEFAULT_CONFORMANCE, GENERAL_BLOCK_TRANSFER, HdlcSpec
 from metercast.trace.directory import TraceDirectory
 from metercast.trace.session import SessionTrace
 
@@ -231,3 +232,48 @@ async def test_a_full_or_broken_trace_ends_and_the_session_does_not(tmp_path: Pa
 
         broken.begin = closes  # type: ignore[method-assign]
         assert (await run(meter_of(document), broken)).how is How.DONE
+
+
+@pytest.mark.parametrize(
+    ("security", "options"),
+    [
+        ("hls-gmac", {"suite": 2, "dedicated": True}),
+        ("hls-gmac", {"suite": 1, "general": True}),
+        ("hls-ecdsa", {}),
+        ("lls", {"protection": "authenticated"}),
+    ],
+)
+async def test_every_suite_and_dedicated_keys(security: Any, options: dict[str, Any], tmp_path: Path) -> None:
+    async with Simulator(Population.build(1, security=security, **options)) as simulator:
+        (document,) = simulator.device_records()
+        tracer = Always(tmp_path)
+        outcome = await run(meter_of(document), tracer, "READ_ASSOCIATION")
+        assert outcome.succeeded, outcome.detail
+        log = tracer.log()
+        assert "class 15 0.0.40.0.0.255 attribute 2" in log
+        assert "ciphered:" not in log
+        assert "not readable" not in log
+        if options.get("dedicated"):
+            assert "ded-get-request" in log
+            assert "dedicated key: " in log
+        if security != "hls-ecdsa":  # which has no secret but the private key, and that goes nowhere
+            assert_no_secret(tracer, secrets_of(document))
+
+
+@pytest.mark.parametrize("hdlc", [None, HdlcSpec(window=3)])
+async def test_general_blocks(hdlc: HdlcSpec | None, tmp_path: Path) -> None:
+    fleet = Population.build(1, security="lls", hdlc=hdlc, max_pdu=150)
+    conformance = (DEFAULT_CONFORMANCE | GENERAL_BLOCK_TRANSFER) & ~BLOCK_TRANSFERS
+    fleet = Population((replace(fleet.meters[0], conformance=conformance),), ())
+    async with Simulator(fleet) as simulator:
+        (document,) = simulator.device_records()
+        tracer = Always(tmp_path)
+        outcome = await run(meter_of(document), tracer, "SET_TOU", set_tou())
+        assert outcome.succeeded, outcome.detail
+        log = tracer.log()
+        assert "general-block-transfer" in log
+        assert "class 20 0.0.13.0.0.255 attribute 7" in log
+        assert "not readable" not in log
+        assert_no_secret(tracer, secrets_of(document))
+        said = list(CaptureReader().read(io.BytesIO(tracer.pcap())))
+        assert sum(each.frame.faults for each in said) == 0

@@ -13,7 +13,7 @@ from metercast.domain.firmware import FirmwareImage, Transferred
 from metercast.domain.words import ErrorClass, ErrorWord
 
 NOTE_SECONDS = 10.0
-INITIATE_POLL_SECONDS, INITIATE_POLLS = 2.0, 30
+INITIATE_POLL_SECONDS = 2.0
 BLOCK_TRIES, BLOCK_PAUSE_SECONDS = 4, 1.0
 REPAIR_ROUNDS = 5
 
@@ -91,7 +91,8 @@ class BlockTransfer:
             await target.initiate(session, self._identifier, len(self._image.octets))
         except MeterRefused as error:
             refused = error
-        for left in reversed(range(INITIATE_POLLS)):
+        polls = 1 + int(session.profile.image.max_initiate_seconds / INITIATE_POLL_SECONDS)
+        for left in reversed(range(polls)):
             status = await target.status(session)
             if status is TransferStatus.INITIATED:
                 await self._note(0)

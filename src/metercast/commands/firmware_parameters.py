@@ -36,7 +36,8 @@ class FirmwareActivation(msgspec.Struct, frozen=True, rename="camel", forbid_unk
 
 class FirmwareUpdate(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
     """`version` is what the meter tells once the image runs. The identifier, as text or in hex, is the image's name
-    where neither is given; `signature` is compared with the meter's own where it is given."""
+    where neither is given; `signature` is compared with the meter's own where it is given. Times that are left out are
+    those of the meter's profile."""
 
     image: Reference
     version: Version
@@ -44,9 +45,9 @@ class FirmwareUpdate(msgspec.Struct, frozen=True, rename="camel", forbid_unknown
     identifier_hex: Hex | None = None
     signature_hex: Hex | None = None
     activation: FirmwareActivation = FirmwareActivation()
-    reboot_seconds: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 60
-    max_reboot_minutes: Annotated[float, msgspec.Meta(gt=0, le=1440)] = 30
-    max_verify_minutes: Annotated[float, msgspec.Meta(gt=0, le=1440)] = 30
+    reboot_seconds: Annotated[float, msgspec.Meta(ge=0, le=3600)] | None = None
+    max_reboot_minutes: Annotated[float, msgspec.Meta(gt=0, le=1440)] | None = None
+    max_verify_minutes: Annotated[float, msgspec.Meta(gt=0, le=1440)] | None = None
     obis: ProfileObis = None
     version_obis: ProfileObis = None
     schedule_obis: ProfileObis = None

@@ -32,6 +32,7 @@ from metercast.domain.words import ErrorClass, ErrorWord
 RESUME_SECONDS = 15.0
 VERIFY_POLL_SECONDS, VERIFY_POLLS, VERIFY_REST_SECONDS = 2.0, 10, 10.0
 MAX_ACTIVATIONS = 3
+FOLLOW_UP_REBOOT_SECONDS = 60.0  # of a task, whose meters may have any profile
 FOLLOW_UP_MARGIN = timedelta(minutes=15)
 
 _REBOOTING = frozenset({TransferStatus.ACTIVATION_INITIATED, TransferStatus.VERIFICATION_SUCCESSFUL})
@@ -55,6 +56,10 @@ class Update:
         self._identifier = parameters.identifier_octets(image.name)
         self._target = ImageObject(chosen(parameters.obis, objects.image_transfer))
         self._version = CosemAttribute(1, chosen(parameters.version_obis, objects.firmware_version), 2)
+        rules = session.profile.image
+        self._reboot_seconds = _or(parameters.reboot_seconds, rules.reboot_seconds)
+        self._max_reboot_minutes = _or(parameters.max_reboot_minutes, rules.max_reboot_minutes)
+        self._max_verify_minutes = _or(parameters.max_verify_minutes, rules.max_verify_minutes)
         self._progress = Progress(image.sha256, "")
         self._blocks = BlockTransfer(session, self._target, image, self._identifier)
 
@@ -111,12 +116,20 @@ class Update:
     def _look_after(self, status: TransferStatus, version: str) -> Outcome:
         """After the activation the version is still the old one: the meter takes its time, or it has failed."""
         since = self._progress.since or self._session.now()
-        if status in _REBOOTING and not self._is_over(since, self._parameters.max_reboot_minutes):
+        if not self._is_over(since, self._patience(status)):
             self._go_on(stage="activation", since=since)
-            return self._checkpoint(self._parameters.reboot_seconds, may_be_left=False)
+            return self._checkpoint(self._reboot_seconds, may_be_left=False)
         what = self._target.attribute(6)
         detail = f"{what}: {status.label} after the activation, and the version is {version!r}"
         raise StepFailed(ErrorWord.VERIFICATION_FAILED, detail, self._result(version))
+
+    def _patience(self, status: TransferStatus) -> float:
+        """For how many minutes after the activation that status, or the version that goes with it, may still change."""
+        if status in _REBOOTING:
+            return self._max_reboot_minutes
+        if status is TransferStatus.ACTIVATION_SUCCESSFUL:
+            return 2 * self._reboot_seconds / 60
+        return 0.0
 
     # -- steps -----------------------------------------------------------------------------------------------------
 
@@ -170,8 +183,8 @@ class Update:
     def _verify_later(self) -> Outcome:
         since = self._progress.since
         assert since is not None
-        if self._is_over(since, self._parameters.max_verify_minutes):
-            minutes = self._parameters.max_verify_minutes
+        minutes = self._max_verify_minutes
+        if self._is_over(since, minutes):
             detail = f"{self._target.attribute(6)}: the verification is in progress for more than {minutes:g} minutes"
             raise StepFailed(ErrorWord.VERIFICATION_FAILED, detail)
         return self._checkpoint(VERIFY_REST_SECONDS)
@@ -232,7 +245,7 @@ class Update:
                 raise
             acknowledged = False
         self._go_on(is_acknowledged=acknowledged)
-        return self._checkpoint(self._parameters.reboot_seconds, may_be_left=False)
+        return self._checkpoint(self._reboot_seconds, may_be_left=False)
 
     # -- what it leaves --------------------------------------------------------------------------------------------
 
@@ -263,11 +276,15 @@ class Update:
         return result
 
 
+def _or(given: float | None, of_profile: float) -> float:
+    return of_profile if given is None else given
+
+
 def follow_up(parameters: FirmwareUpdate) -> FollowUp | None:
     """A look at the version, where the activation is left to the meters."""
     if parameters.activation.mode != "at":
         return None
-    reboot = timedelta(seconds=parameters.reboot_seconds)
+    reboot = timedelta(seconds=_or(parameters.reboot_seconds, FOLLOW_UP_REBOOT_SECONDS))
     due_at = latest_instant(parameters.activation.as_calendar) + reboot + FOLLOW_UP_MARGIN
     return FollowUp(due_at, VERIFY, verification(parameters.version, parameters.obis, parameters.version_obis))
 

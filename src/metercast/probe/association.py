@@ -7,16 +7,18 @@ from metercast.dlms.acse import AARE, Aare, decode_aare
 from metercast.dlms.association import ClientAssociation, State
 from metercast.dlms.cosem import CosemAttribute
 from metercast.dlms.data import Data
-from metercast.dlms.errors import DlmsError, NotNegotiated
-from metercast.dlms.events import Associated, Event, GetResult, Ignored, Rejected, Send
+from metercast.dlms.errors import DlmsError, NotNegotiated, UnexpectedAnswer
+from metercast.dlms.events import Associated, Event, GetResult, Ignored, Notified, Rejected, Send, Waiting
 from metercast.dlms.protection import NO_COUNTERS, Counters
 from metercast.dlms.service_error import ExceptionResponse
-from metercast.dlms.settings import AssociationSettings
+from metercast.dlms.settings import AssociationSettings, Authentication
 from metercast.driver.errors import TransportError
 from metercast.driver.words import rejection_text
-from metercast.probe.line import MAX_STRAY, Line
+from metercast.probe.line import Line
 
-_CHALLENGE_OCTETS: Final = 16
+MAX_STRAY: Final = 20  # answers to nothing
+MAX_STEPS: Final = 1 << 17  # blocks of one answer
+_CHALLENGE, _LONG_CHALLENGE = 16, 32
 
 
 class NotOpened(Exception):
@@ -35,9 +37,11 @@ class ProbeAssociation:
     """On a line that is open."""
 
     def __init__(self, line: Line, settings: AssociationSettings, counters: Counters = NO_COUNTERS) -> None:
-        challenge = os.urandom(_CHALLENGE_OCTETS) if settings.authentication.is_hls else b""
+        size = _LONG_CHALLENGE if settings.authentication is Authentication.HLS_ECDSA else _CHALLENGE
+        challenge = os.urandom(size) if settings.authentication.is_hls else b""
+        dedicated_key = os.urandom(settings.key_size) if settings.dedicated else b""
         self._line = line
-        self._association = ClientAssociation(settings, counters, challenge)
+        self._association = ClientAssociation(settings, counters, challenge, dedicated_key)
 
     async def open(self) -> Associated:
         """Asks once. Raises NotOpened."""
@@ -76,20 +80,22 @@ class ProbeAssociation:
         return True
 
     async def _answer(self, apdu: bytes) -> Event:
-        for _ in range(1 << 16):
-            event = await self._next(apdu)
-            if not isinstance(event, Send):
-                return event
-            apdu = event.apdu
-        raise NotRead("an answer in endless blocks", is_over=True)
-
-    async def _next(self, apdu: bytes) -> Event:
-        event = self._association.receive(await self._line.exchange(apdu))
-        for _ in range(MAX_STRAY):
-            if not isinstance(event, Ignored):
-                break
+        """The event that ends the service; blocks are asked for, what a meter tells by itself is passed over."""
+        await self._line.send(apdu)
+        strays = 0
+        for _ in range(MAX_STEPS):
             event = self._association.receive(await self._line.receive())
-        return event
+            if isinstance(event, Send):
+                for each in (event.apdu, *event.more):
+                    await self._line.send(each)
+            elif isinstance(event, Waiting | Ignored | Notified):
+                await self._line.listen()
+                strays += not isinstance(event, Waiting)
+                if strays > MAX_STRAY:
+                    raise UnexpectedAnswer(f"{strays} answers to nothing")
+            else:
+                return event
+        raise UnexpectedAnswer("an answer in endless blocks")
 
 
 def decoded_answer(apdu: bytes | None) -> Aare | str:

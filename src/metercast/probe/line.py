@@ -11,7 +11,6 @@ from metercast.domain.meter import Connection, Meter, MeterRecord
 from metercast.driver.errors import PeerClosed, TransportError
 from metercast.driver.transport import Connector, Transport
 
-MAX_STRAY: Final = 20  # answers to nothing
 MAX_HEARD: Final = 64 * 1024
 _CLOSE_SECONDS: Final = 2.0
 _POLLS: Final = 3
@@ -73,8 +72,17 @@ class Line:
 
     async def exchange(self, apdu: bytes) -> bytes:
         """The APDU that comes next."""
-        await self._write(self._link.send(apdu))
+        await self.send(apdu)
         return await self.receive()
+
+    async def send(self, apdu: bytes) -> None:
+        await self._write(self._link.send(apdu))
+
+    async def listen(self) -> None:
+        """More is to come without a further question."""
+        octets = self._link.listen()
+        if octets:
+            await self._write(octets)
 
     async def receive(self) -> bytes:
         while not self._inbox:

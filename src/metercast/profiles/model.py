@@ -181,6 +181,23 @@ class Billing(Section, frozen=True):
     script_id: Annotated[int, msgspec.Meta(ge=1, le=0xFFFF, description="The script that BILLING_RESET executes")]
 
 
+class Image(Section, frozen=True):
+    """The transfer of firmware images (class 18)."""
+
+    max_initiate_seconds: Annotated[
+        Seconds, _about("FIRMWARE_UPDATE: how long a meter may take until it says that a transfer is initiated")
+    ]
+    max_verify_minutes: Annotated[
+        float, msgspec.Meta(gt=0, le=1440, description="FIRMWARE_UPDATE: how long it may verify an image")
+    ]
+    reboot_seconds: Annotated[
+        Seconds, _about("FIRMWARE_UPDATE: from the activation to the first look at the version that runs")
+    ]
+    max_reboot_minutes: Annotated[
+        float, msgspec.Meta(gt=0, le=1440, description="FIRMWARE_UPDATE: how long it may activate an image")
+    ]
+
+
 class Registers(Section, frozen=True):
     """Sets of registers."""
 
@@ -264,6 +281,7 @@ class Profile(Section, frozen=True):
     relay: Relay
     limiter: Limiter
     billing: Billing
+    image: Image
     registers: Registers
     clients: dict[ItemName, Client]
     association: AssociationRules

@@ -77,7 +77,7 @@ def _kind(type_: inspect.Type) -> str:
         case inspect.BoolType():
             return "true or false"
         case inspect.IntType() | inspect.FloatType():
-            return f"{type_.ge} to {type_.le}"
+            return f"above {type_.gt} to {type_.le}" if type_.gt is not None else f"{type_.ge} to {type_.le}"
         case inspect.CustomType(cls=cls) if cls is LogicalName:
             return "logical name"
         case inspect.StrType():
