@@ -43,7 +43,7 @@ def _in(module: ModuleType, type_: type, is_wanted: Callable[[str], bool]) -> It
     for name, value in vars(module).items():
         if name.startswith("_") or getattr(value, "__module__", None) != module.__name__:
             continue
-        if inspect.isfunction(value):
+        if inspect.isroutine(value) or hasattr(value, "cache_info"):
             if is_wanted(name) and _takes(value, type_):
                 yield Parser(f"{module.__name__}.{name}", value)
         elif inspect.isclass(value):

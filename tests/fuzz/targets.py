@@ -5,42 +5,53 @@ Each has the exceptions that its documentation names; anything else that it rais
 
 import io
 from collections.abc import AsyncIterator, Callable, Iterable
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, cast
 
 import msgspec
 from tests.dlms import test_dlms_rubbish as associations
-from tests.dlms.meter import AK, CTOS, EK, SERVER
+from tests.dlms.meter import AK, CTOS, EK, SERVER, plain_client
 from tests.fuzz.found import data_parsers, octet_parsers
 from tests.fuzz.octets import APDUS, FRAMES
+from tests.simulator import test_association_security as security
 from tests.simulator.harness import Bench, associated, spec_of
 from tests.simulator.raw_client import AARQ_NONE
 
 from metercast.capture.dialogue import describe_frames
 from metercast.capture.files import CaptureError
 from metercast.capture.reading import CaptureReader
+from metercast.commands.date_text import parse_date_time
 from metercast.commands.plain import plain
 from metercast.commands.typed_data import from_json, to_json
 from metercast.devicelists.gurux import gurux_rows
 from metercast.devicelists.gxf import gxf_request_rows
 from metercast.devicelists.joining import Additions
 from metercast.devicelists.tables import csv_table_rows
+from metercast.dlms.access_transfer import AccessAction, AccessGet, AccessSet
 from metercast.dlms.association import ClientAssociation, State
 from metercast.dlms.block_exchange import BlockExchange
-from metercast.dlms.ciphering import Cipher, decode_ded, decode_glo
-from metercast.dlms.data import decode_whole, encode_data
+from metercast.dlms.ciphering import GLO_TAGS, Cipher, decode_ded, decode_glo, encode_glo
+from metercast.dlms.conformance import CLIENT_DEFAULT, Conformance
+from metercast.dlms.cosem import CosemAttribute, CosemMethod
+from metercast.dlms.data import Data, decode_whole, encode_data
 from metercast.dlms.deciphering import Keys
 from metercast.dlms.describe import describe
-from metercast.dlms.errors import DecodeError, DlmsError, RemoteProtocolError
-from metercast.dlms.general_protection import decode_general
+from metercast.dlms.elliptic import PrivateKey, PublicKey
+from metercast.dlms.errors import DecodeError, DlmsError, EncodeError, RemoteProtocolError
+from metercast.dlms.general_protection import GENERAL_GLO, decode_general, encode_general
 from metercast.dlms.hdlc import HdlcAddress, HdlcReader
 from metercast.dlms.hdlc_link import HdlcLink
 from metercast.dlms.hdlc_parameters import HdlcParameters
+from metercast.dlms.hls import verify
 from metercast.dlms.key_wrap import unwrap_key
 from metercast.dlms.link import WrapperLink
+from metercast.dlms.logical_name import LogicalName
 from metercast.dlms.wrapper import WrapperReader
 from metercast.domain.problem import Problem
 from metercast.engine.decoding import decode_any
 from metercast.engine.import_formats import csv_rows, ndjson_rows
+from metercast.profiles.errors import ProfileError
+from metercast.profiles.files import read_file
 from metercast.simulator.framing import HdlcFraming
 
 Errors = tuple[type[Exception], ...]
@@ -112,6 +123,18 @@ def _with_keys() -> Iterable[Target]:
     yield Target("ded", _first(lambda octets: decode_ded(cipher, SERVER, octets)), errors, APDUS)
     yield Target("general", _first(lambda octets: decode_general(cipher, SERVER, octets)), errors, APDUS)
     yield Target("wrapped key", _first(lambda octets: unwrap_key(EK, octets)), errors, [bytes(24), bytes(40)])
+    for suite in (1, 2):
+        other = PrivateKey.generate(suite).public
+
+        def key(octets: bytes, suite: int = suite) -> None:
+            PublicKey.from_octets(octets, suite)
+
+        def signature(octets: bytes, other: PublicKey = other) -> None:
+            other.verify(CTOS, octets)
+
+        yield Target(f"public key, suite {suite}", _first(key), (EncodeError,), [other.octets])
+        yield Target(f"signature, suite {suite}", _first(signature), errors, [bytes(64), bytes(96)])
+    yield Target("proof", _first(lambda octets: verify(cipher, SERVER, CTOS, octets)), errors, [bytes(17), APDUS[-1]])
     keys = [Keys(EK, AK, None, SERVER)]
     yield Target("describe with keys", _first(lambda octets: list(describe(octets, keys).lines())), (DlmsError,), APDUS)
 
@@ -120,6 +143,7 @@ def _associations() -> Iterable[Target]:
     for make in (
         *(associations.associating, associations.authenticating, associations.reading, associations.writing),
         *(associations.reading_ciphered, associations.releasing),
+        *(reading_list, writing_list, acting, acting_list, accessing, in_general_blocks),
     ):
 
         def client(messages: list[bytes], make: Callable[[], ClientAssociation] = make) -> None:
@@ -130,6 +154,8 @@ def _associations() -> Iterable[Target]:
                 association.receive(message)
 
         yield Target(f"client, {make.__name__}", client, (RemoteProtocolError,), APDUS)
+    yield Target("client, sealed answers", _sealed_answers, (RemoteProtocolError,), APDUS)
+    yield Target("simulated meter, sealed requests", _sealed_requests, (), APDUS)
     yield Target("general blocks", _blocks, (RemoteProtocolError,), APDUS)
     benches: dict[str, Callable[[], Bench]] = {
         "plain": associated,
@@ -144,6 +170,71 @@ def _associations() -> Iterable[Target]:
                 bench.ask(message)
 
         yield Target(f"simulated meter, {name}", meter, (), [*APDUS, AARQ_NONE])
+
+
+def _sealed_answers(messages: list[bytes]) -> None:
+    """What a holder of the keys may say."""
+    client = associations.reading_ciphered()
+    for counter, message in enumerate(messages, 4):
+        if client.state in (State.CLOSED, State.BROKEN):
+            return
+        client.receive(_sealed(Cipher(EK, AK), SERVER, counter, message))
+
+
+def _sealed_requests(messages: list[bytes]) -> None:
+    bench = security.opened("both")
+    for counter, message in enumerate(messages, 2):
+        bench.ask(_sealed(security.CIPHER, security.CLIENT, counter, message))
+
+
+def _sealed(cipher: Cipher, title: bytes, counter: int, apdu: bytes) -> bytes:
+    if apdu[:1] and apdu[0] in GLO_TAGS:
+        return encode_glo(cipher, 0x30, title, counter, apdu)
+    return encode_general(GENERAL_GLO, cipher, 0x30, title, counter, apdu)
+
+
+CLOCK = CosemAttribute(8, LogicalName.parse("0.0.1.0.0.255"), 2)
+RESET = CosemMethod(9, LogicalName.parse("0.0.10.0.1.255"), 1)
+
+
+def _client(size: int = 0) -> ClientAssociation:
+    return plain_client(size=size, conformance=int(CLIENT_DEFAULT))
+
+
+def reading_list() -> ClientAssociation:
+    client = _client()
+    client.get_list([(CLOCK, None), (CLOCK, None)])
+    return client
+
+
+def writing_list() -> ClientAssociation:
+    client = _client(64)
+    client.set_list([(CLOCK, Data.octets(bytes(40))), (CLOCK, Data.octets(bytes(40)))])
+    return client
+
+
+def acting() -> ClientAssociation:
+    client = _client(64)
+    client.action(RESET, Data.octets(bytes(100)))
+    return client
+
+
+def acting_list() -> ClientAssociation:
+    client = _client()
+    client.action_list([(RESET, Data.long_unsigned(1)), (RESET, None)])
+    return client
+
+
+def accessing() -> ClientAssociation:
+    client = _client()
+    client.access([AccessGet(CLOCK), AccessSet(CLOCK, Data.null()), AccessAction(RESET, Data.long_unsigned(1))])
+    return client
+
+
+def in_general_blocks() -> ClientAssociation:
+    client = plain_client(size=64, conformance=int(CLIENT_DEFAULT & ~Conformance.BLOCK_TRANSFER_SET))
+    client.set(CLOCK, Data.octets(bytes(200)))
+    return client
 
 
 def _blocks(messages: list[bytes]) -> None:
@@ -197,6 +288,8 @@ def _station() -> Callable[[bytes], Any]:
 
 def _files() -> Iterable[Target]:
     yield Target("pcap", _first(_capture), (CaptureError,), CAPTURES)
+    yield Target("profile", _first(_profile), (ProfileError,), PROFILES)
+    yield Target("date and time", _first(_date_time), (EncodeError,), [b"*-*-last 02:00:00", b"2026-12-25 *:05:00"])
     yield Target("gxc", _first(lambda octets: list(gurux_rows(io.BytesIO(octets)))), (Problem,), XML)
     yield Target("gxf", _first(lambda octets: list(gxf_request_rows(io.BytesIO(octets)))), (Problem,), XML)
     yield Target("table of meters", _first(lambda octets: list(csv_table_rows(_text(octets)))), (Problem,), TABLES)
@@ -204,6 +297,23 @@ def _files() -> Iterable[Target]:
     yield Target("JSON", _first(decode_any), (Problem,), TYPED)
     yield Target("import, CSV", lambda messages: _drained(csv_rows(_chunks(messages))), (Problem,), TABLES)
     yield Target("import, NDJSON", lambda messages: _drained(ndjson_rows(_chunks(messages))), (Problem,), TYPED)
+
+
+class _Memory(io.BytesIO):
+    """A file as importlib has them, in memory."""
+
+    name = "fuzz.toml"
+
+    def open(self, mode: str = "r") -> "_Memory":
+        return self
+
+
+def _profile(octets: bytes) -> None:
+    read_file(cast("Path", _Memory(octets)), "fuzz.toml")
+
+
+def _date_time(octets: bytes) -> None:
+    parse_date_time(octets.decode("latin-1"))
 
 
 def _capture(octets: bytes) -> None:
@@ -245,6 +355,7 @@ CAPTURES = [
     + b"".join(map(_packet, FRAMES)),
     b"\x0a\x0d\x0d\x0a\x1c\x00\x00\x00\x4d\x3c\x2b\x1a\x01\x00\x00\x00" + b"\xff" * 8 + b"\x1c\x00\x00\x00",
 ]
+PROFILES = [b'extends = "generic"\ndescription = "x"\n[dates]\ndeviation_sign = "inverted"\n[delays]\nlooks = 5\n']
 XML = [
     b'<ArrayOfGXDLMSDevice xmlns="Gurux1"><GXDLMSDevice><Name>m</Name><MediaType>Gurux.Net.GXNet</MediaType>'
     b"<MediaSettings>&lt;IP&gt;h&lt;/IP&gt;</MediaSettings><Authentication>HighGMAC</Authentication>"

@@ -1,5 +1,7 @@
 """The fuzz target, some thousand cases of each: `make fuzz` goes on for minutes, with another seed each time."""
 
+import contextlib
+
 import pytest
 from tests.fuzz import running
 from tests.fuzz.found import data_parsers, octet_parsers
@@ -33,6 +35,7 @@ def test_the_parsers_are_found() -> None:
         "dlms.describe.describe",
         "dlms.general_block.decode_general_block",
         "dlms.hdlc.decode_frame",
+        "dlms.initiate.decode_initiate_response",
         "dlms.notification.decode_notification",
         "commands.profile_object.decode_columns",
         "commands.read_association.objects_json",
@@ -74,3 +77,19 @@ def test_a_run_ends_with_the_number_of_its_cases() -> None:
     assert findings == []
     assert not isinstance(count, Finding)
     assert count >= 50
+
+
+@pytest.mark.parametrize(
+    ("name", "messages"),
+    [
+        # A first block that is lost, and a last one that carries nothing.
+        ("client, accessing", ["e0810002000003001107", "e0880001000100"]),
+        ("client, sealed answers", [""]),
+        ("simulated meter, sealed requests", [""]),
+        ("metercast.dlms.deciphering.split_ciphered", [""]),
+    ],
+)
+def test_what_was_found_before(name: str, messages: list[str]) -> None:
+    (target,) = (each for each in TARGETS if each.name == name)
+    with contextlib.suppress(*target.errors):
+        target.run([bytes.fromhex(message) for message in messages])

@@ -24,9 +24,13 @@ from gurux_dlms.enums import (
 )
 from gurux_dlms.GXDLMSAccessItem import GXDLMSAccessItem
 from gurux_dlms.GXDLMSClient import GXDLMSClient
+from gurux_dlms.GXDLMSSettings import GXDLMSSettings
 from gurux_dlms.objects import GXDLMSImageTransfer, GXDLMSProfileGeneric, GXDLMSSecuritySetup
 from gurux_dlms.objects.enums import GlobalKeyType, SecuritySuite
 from gurux_dlms.secure import GXDLMSSecureClient
+
+# A slip of version 1.0.203: what acknowledges general blocks asks for a number by a name that the settings don't have.
+GXDLMSSettings.blockNumber = property(lambda self: self.blockIndex)
 
 
 class Refused(Exception):
@@ -64,7 +68,9 @@ class Session:
             client.ciphering.securitySuite = SecuritySuite(given["suite"])
             client.ciphering.systemTitle = bytes.fromhex(given["title"])
         if given["window"]:
-            client.gbtWindowSize = given["window"]
+            client.settings.gbtWindowSize = given["window"]
+        self.is_hdlc = interface == InterfaceType.HDLC
+        self.left = bytearray()
         self.connection = socket.create_connection((given["host"], given["port"]), timeout=20)
 
     def open(self):
@@ -90,21 +96,41 @@ class Session:
             reply.clear()
             self.exchange(frame, reply)
             while reply.isMoreData():
-                self.exchange(self.client.receiverReady(reply), reply)
+                if reply.isStreaming():
+                    self.exchange(None, reply)
+                    continue
+                reply.gbtWindowSize = self.client.settings.gbtWindowSize
+                for asking in flat(self.client.receiverReady(reply)):
+                    self.exchange(asking, reply)
         return reply
 
     def exchange(self, frame, reply):
-        self.connection.sendall(bytes(frame))
+        """Sends a frame, if there is one, and reads what answers it, or streams on by itself."""
+        if frame is not None:
+            self.connection.sendall(bytes(frame))
         received = GXByteBuffer()
         while True:
-            octets = self.connection.recv(65536)
-            if not octets:
-                raise ConnectionError("the meter closed the connection")
-            received.set(octets)
+            received.set(self.receive())
             if self.client.getData(received, reply, GXReplyData()):
                 break
         if reply.error:
             raise Refused(reply.error)
+
+    def receive(self):
+        """Whatever came over HDLC, or one frame of the wrapper: several come at once where the meter streams."""
+        while self.is_hdlc or len(self.left) < 8 or len(self.left) < self.wrapped():
+            octets = self.connection.recv(65536)
+            if not octets:
+                raise ConnectionError("the meter closed the connection")
+            if self.is_hdlc:
+                return octets
+            self.left += octets
+        frame = bytes(self.left[: self.wrapped()])
+        del self.left[: self.wrapped()]
+        return frame
+
+    def wrapped(self):
+        return 8 + int.from_bytes(self.left[6:8], "big")
 
     def target(self, class_id, name):
         found = self.client.createObject(ObjectType(class_id))

@@ -17,6 +17,7 @@ from metercast.simulator import MeterSpec, Population, Simulator
 from metercast.simulator.firmware import make_image
 from metercast.simulator.spec import (
     ACCESS,
+    BLOCK_TRANSFERS,
     GENERAL_BLOCK_TRANSFER,
     MANAGEMENT_CLIENT,
     Authentication,
@@ -207,6 +208,23 @@ async def test_blocks_both_ways(max_pdu: int) -> None:
     results, state = await done(population, [*WHOLE_SESSION, ["rows", PROFILE, 1, 200]], maxPdu=max_pdu)
     check_whole_session(results[:-1], state)
     assert len(results[-1]) == 200
+
+
+@pytest.mark.parametrize("security", ["none", "hls-gmac"])
+@pytest.mark.parametrize("window", [1, 5])
+@pytest.mark.parametrize("theirs", [1, 4])
+async def test_general_blocks_both_ways(security: Any, window: int, theirs: int) -> None:
+    """A meter without blocks of the services: streamed answers, and a protected request that is cut."""
+    (spec,) = Population.build(1, security=security, clock_offset=0.0).meters
+    conformance = spec.conformance & ~BLOCK_TRANSFERS | GENERAL_BLOCK_TRANSFER
+    meter = Population((replace(spec, conformance=conformance, max_pdu=64, block_window=theirs),))
+    name = "hex:" + "41" * 32
+    steps: list[list[Any]] = [["set", *CALENDAR, 6, "OCTET_STRING", name], ["get", *CALENDAR, 6], ["object_list"]]
+    more = {"offers": ["GENERAL_BLOCK_TRANSFER"], "window": window, "maxPdu": 200}
+    (written, found, objects), _ = await done(meter, steps, **more)
+    assert (written, found) == (None, name)
+    assert [20, "0.0.13.0.0.255", 0] in objects
+    assert len(objects) > 35
 
 
 async def test_rows_of_a_time() -> None:

@@ -56,9 +56,10 @@ class BlockExchange:
         DecodeError, UnexpectedAnswer at a number that can't be, TooLongError above the limit.
         """
         block = decode_general_block(apdu)
-        if block.data:
-            return self._receive_data(block)
-        return self._receive_acknowledgement(block)
+        outgoing, whole = self._receive_data(block) if block.data else self._receive_acknowledgement(block)
+        if whole == b"":
+            raise DecodeError("general blocks that carry no APDU")
+        return outgoing, whole
 
     def again(self) -> list[bytes]:
         """What to send after a silence: it asks for what was lost. Never the end of an APDU: that could run twice."""

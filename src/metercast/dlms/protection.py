@@ -16,6 +16,7 @@ from metercast.dlms.ciphering import (
 )
 from metercast.dlms.errors import (
     CountersExhausted,
+    DecodeError,
     DowngradeError,
     LocalProtocolError,
     ReplayError,
@@ -135,6 +136,8 @@ class Protector:
             opened = decode_general(cipher, title, apdu)
         else:
             opened = decode_specific(DED_PLAIN_TAGS if is_dedicated else PLAIN_TAGS, cipher, title, apdu)
+        if not opened.plaintext:
+            raise DecodeError("a ciphered APDU of nothing")
         if opened.security_control & self.control != self.control:
             control = f"0x{opened.security_control:02X} where 0x{self.control:02X}"
             raise DowngradeError(f"security control {control} is demanded")

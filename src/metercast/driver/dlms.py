@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from metercast.commands.contract import StepFailed
+from metercast.commands.object_lists import ObjectLists, check_target
 from metercast.domain.meter import Meter
 from metercast.domain.outcome import Outcome, Phase
 from metercast.domain.words import ErrorWord
@@ -74,6 +75,7 @@ class DlmsDriver:
         self._keeper = keeper
         self._memory = memory or MeterMemory()
         self._tracer = tracer
+        self._object_lists = ObjectLists()
         self._challenge = challenge
         self._clock = clock
         self.notified = 0
@@ -97,6 +99,7 @@ class DlmsDriver:
             self._memory,
             self._keeper,
             self._images,
+            self._object_lists,
         )
         if self._tracer is not None:
             session.trace = self._tracer.begin(command, meter, checkpoint)
@@ -153,6 +156,7 @@ class DlmsDriver:
         await session.keys.associate()
         await check_identity(session)
         await session.keys.adopt()
+        await check_target(session, command.type, command.parameters)
         outcome = await command.type.perform(session, command.parameters)
         await session.release()
         return outcome

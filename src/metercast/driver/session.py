@@ -2,13 +2,14 @@
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from metercast.commands.contract import MeterRefused, SelectionUnavailable, StepFailed
+from metercast.commands.object_lists import ObjectLists
 from metercast.dlms.association import ClientAssociation
 from metercast.dlms.cosem import CosemAttribute, CosemMethod, Selection
 from metercast.dlms.data import Data
@@ -87,6 +88,7 @@ class DlmsSession:
         "keys",
         "meter",
         "notified",
+        "object_lists",
         "phase",
         "profile",
         "trace",
@@ -105,6 +107,7 @@ class DlmsSession:
         memory: MeterMemory,
         keeper: Keeper | None = None,
         images: ImageShelf | None = None,
+        object_lists: ObjectLists | None = None,
     ) -> None:
         self.meter = meter
         self.keys = SessionSecrets(self, keeper, checkpoint.task_id)
@@ -122,6 +125,7 @@ class DlmsSession:
         self._clock = clock
         self._images = images
         self._memory = memory
+        self.object_lists = object_lists or ObjectLists()
         self._lists = ListReader(self._open, self.get)
         self._conversation: Conversation | None = None
         self._transport: Transport | None = None
@@ -129,6 +133,14 @@ class DlmsSession:
         self._settings: AssociationSettings | None = None
 
     # -- what commands see -----------------------------------------------------------------------------------------
+
+    @property
+    def model(self) -> Hashable | None:
+        """The record's profile, the maker in the system title, and who asks: each client is shown a list of its own."""
+        title, settings = self.proved_system_title, self._settings
+        if title is None or settings is None:
+            return None
+        return self.meter.record.profile, title[:3], settings.client_sap, settings.server_sap
 
     @property
     def verify_first(self) -> bool:
