@@ -68,8 +68,15 @@ class SessionSecrets:
     async def stage(self, kind: SecretKind, value: str) -> str:
         self._session.ask_to_change()
         self._alarms = tuple(self._session.alarms)
-        now = self._now
-        await self._change(lambda secrets: stage(secrets, kind, value, now, self._task_id))
+        now, used = self._now, used_secrets(self._session.meter.record.management)
+
+        def change(secrets: AssociationSecrets) -> AssociationSecrets:
+            others = [each for each in secrets.pending if each in used and each is not kind]
+            if others and kind in used:  # a record was put in between
+                raise ReplacementLost(f"the {others[0].value} must be proved before the {kind.value} is replaced")
+            return stage(secrets, kind, value, now, self._task_id)
+
+        await self._change(change)
         staged = self._secrets.replacement(kind).pending
         assert staged is not None
         return staged
@@ -153,6 +160,8 @@ class SessionSecrets:
         Where that can't be stored now the session goes on all the same; the next one finds it out again.
         """
         session = self._session
+        if not self.pending:
+            return
         proved = self._adopted.kinds if self._adopted is not None else ()
         used = used_secrets(session.meter.record.management)
         refuted = [kind for kind in self.pending if kind in used] if not proved else []
