@@ -13,14 +13,14 @@ from tests.driver.head_end import PATIENT, HeadEnd, cut_after, losing
 from tests.driver.support import ScriptedCheckpoint
 from tests.driver.transports import Tampered
 
-from metercast.domain.meter import AssociationSecrets, password_octets
+from metercast.domain.meter import AssociationSecrets, Secrets, password_octets
 from metercast.domain.outcome import How, Outcome, OutcomeKind, Phase
 from metercast.domain.replacement import SecretKind
 from metercast.domain.secret_changes import give
 from metercast.domain.words import ErrorWord, SecurityEvent
 from metercast.driver.counters import InvocationCounters
 from metercast.driver.dlms import DlmsDriver
-from metercast.driver.keeper import SecretKeeper
+from metercast.driver.keeper import Change, SecretKeeper
 from metercast.driver.memory import MeterMemory
 from metercast.driver.transport import TcpConnector
 from metercast.profiles.collection import Profiles
@@ -403,6 +403,34 @@ async def test_a_meter_that_holds_the_keys_of_the_file_after_all(tmp_path: Path,
         assert await end.is_settled()
         assert (await end.secrets()).authentication_key != made.authentication_key
         assert max(end.refusals()) == 0
+
+
+class Interrupted:
+    """A keeper before whose change `number` an old record is put."""
+
+    def __init__(self, keeper: SecretKeeper, number: int, old: AssociationSecrets) -> None:
+        self._keeper, self._left, self._old = keeper, number, old
+
+    async def change(self, device_id: str, association: str, change: Change) -> Secrets:
+        self._left -= 1
+        if self._left == 0:
+            kind = SecretKind.AUTHENTICATION_KEY
+            await self._keeper.change(device_id, association, lambda found: give(found, kind, self._old.value(kind)))
+        return await self._keeper.change(device_id, association, change)
+
+
+async def test_an_old_record_that_is_put_between_two_keys(tmp_path: Path) -> None:
+    """The authentication key that was just proved is unsure again: the encryption key waits for it."""
+    async with head_end(tmp_path) as end:
+        keeper = Interrupted(SecretKeeper(end.store, end.vault), 3, await end.secrets())
+        by = DlmsDriver(TcpConnector(), InvocationCounters(end.store), PATIENT, keeper=keeper)
+        outcome = await end.run("REPLACE_KEYS", KEYS, by=by)
+        assert (outcome.error, outcome.result) == (ErrorWord.OUTCOME_UNKNOWN, {"replaced": ["authentication"]})
+        assert (await end.secrets()).pending == [SecretKind.AUTHENTICATION_KEY]
+        assert (await end.run("READ_CLOCK", task_id="task-2")).how is How.DONE
+        assert (await end.run("REPLACE_KEYS", KEYS, verify_first=True)).how is How.DONE
+        assert await end.is_settled()
+        assert max(end.refusals()) == 1
 
 
 async def test_a_store_that_is_away_stages_nothing_and_loses_nothing(

@@ -3,31 +3,22 @@
 import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
 
 from metercast.commands.contract import StepFailed
-from metercast.domain.meter import AssociationSecrets, Secrets
+from metercast.domain.meter import AssociationSecrets
 from metercast.domain.problem import Problem
 from metercast.domain.replacement import SecretKind
 from metercast.domain.secret_changes import ReplacementLost, promote, stage, withdraw
 from metercast.domain.words import ErrorWord, SecurityEvent
 from metercast.driver.candidates import Candidate, candidate, candidates, may_be_a_no, neither, said_no, used_secrets
+from metercast.driver.contact import MeterContact
 from metercast.driver.contract import GiveBack
 from metercast.driver.identity import check_identity
-from metercast.driver.keeper import Change
-
-if TYPE_CHECKING:
-    from metercast.driver.session import DlmsSession
+from metercast.driver.keeper import Change, Keeper
 
 _FORGED = SecurityEvent.FORGED
 
 _log = logging.getLogger(__name__)
-
-
-class Keeper(Protocol):
-    """Stores changed secrets; see driver.keeper.SecretKeeper."""
-
-    async def change(self, device_id: str, association: str, change: Change) -> Secrets: ...
 
 
 class SessionSecrets:
@@ -38,7 +29,7 @@ class SessionSecrets:
 
     __slots__ = ("_adopted", "_alarms", "_begin", "_keeper", "_session", "_task_id")
 
-    def __init__(self, session: "DlmsSession", keeper: Keeper | None, task_id: str) -> None:
+    def __init__(self, session: MeterContact, keeper: Keeper | None, task_id: str) -> None:
         self._session = session
         self._keeper = keeper
         self._task_id = task_id
@@ -68,8 +59,15 @@ class SessionSecrets:
     async def stage(self, kind: SecretKind, value: str) -> str:
         self._session.ask_to_change()
         self._alarms = tuple(self._session.alarms)
-        now = self._now
-        await self._change(lambda secrets: stage(secrets, kind, value, now, self._task_id))
+        now, used = self._now, used_secrets(self._session.meter.record.management)
+
+        def change(secrets: AssociationSecrets) -> AssociationSecrets:
+            others = [each for each in secrets.pending if each in used and each is not kind]
+            if others and kind in used:  # a record was put in between
+                raise ReplacementLost(f"the {others[0].value} must be proved before the {kind.value} is replaced")
+            return stage(secrets, kind, value, now, self._task_id)
+
+        await self._change(change)
         staged = self._secrets.replacement(kind).pending
         assert staged is not None
         return staged
@@ -153,6 +151,8 @@ class SessionSecrets:
         Where that can't be stored now the session goes on all the same; the next one finds it out again.
         """
         session = self._session
+        if not self.pending:
+            return
         proved = self._adopted.kinds if self._adopted is not None else ()
         used = used_secrets(session.meter.record.management)
         refuted = [kind for kind in self.pending if kind in used] if not proved else []
