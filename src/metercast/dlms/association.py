@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from enum import IntEnum, auto
-from functools import lru_cache
 from typing import Final
 
 from metercast.dlms.access import ACCESS_RESPONSE
@@ -10,26 +9,19 @@ from metercast.dlms.access_transfer import AccessItem
 from metercast.dlms.acse import (
     AARE,
     RLRE,
-    Aare,
-    Aarq,
-    ApplicationContext,
     AssociationResult,
     Rlrq,
-    UserDiagnostic,
     decode_aare,
     decode_rlre,
 )
 from metercast.dlms.block_exchange import BlockExchange
 from metercast.dlms.blocks import SelectedAttribute
-from metercast.dlms.ciphering import Cipher
-from metercast.dlms.conformance import Conformance
+from metercast.dlms.client_opening import ClientOpening
 from metercast.dlms.cosem import CosemAttribute, CosemMethod, Selection
 from metercast.dlms.data import Data
 from metercast.dlms.errors import (
     DecodeError,
     DlmsError,
-    DowngradeError,
-    IdentityError,
     LocalProtocolError,
     UnexpectedAnswer,
 )
@@ -45,23 +37,19 @@ from metercast.dlms.events import (
     Waiting,
 )
 from metercast.dlms.general_block import GENERAL_BLOCK_TRANSFER
-from metercast.dlms.general_protection import GENERAL_DED, GENERAL_GLO, GENERAL_OVERHEAD
-from metercast.dlms.hls_exchange import HlsExchange
-from metercast.dlms.initiate import InitiateRequest, InitiateResponse, decode_initiate_response
+from metercast.dlms.general_protection import GENERAL_DED, GENERAL_GLO
 from metercast.dlms.negotiated import AnyTransfer, Negotiated
 from metercast.dlms.notification import NOTIFICATIONS, decode_notification
-from metercast.dlms.protection import NO_COUNTERS, Counters, Protector
+from metercast.dlms.protection import NO_COUNTERS, Counters
 from metercast.dlms.service_error import (
     CONFIRMED_SERVICE_ERROR,
     EXCEPTION_RESPONSE,
-    ConfirmedServiceError,
     decode_confirmed_service_error,
     decode_exception_response,
 )
-from metercast.dlms.settings import AssociationSettings, Authentication
+from metercast.dlms.settings import AssociationSettings
 
 _INVOKE_FLAGS: Final = 0xC0  # confirmed service, high priority
-_GENERAL_PROTECTION = Conformance.GENERAL_PROTECTION.value
 _ANSWERS = frozenset({0xC4, 0xC5, 0xC7, ACCESS_RESPONSE})
 _ERRORS = frozenset({EXCEPTION_RESPONSE, CONFIRMED_SERVICE_ERROR})
 _CIPHERED_ANSWERS = frozenset({0xCC, 0xCD, 0xCF, 0x2E, 0xD4, 0xD5, 0xD7, 0x4E, GENERAL_GLO, GENERAL_DED})
@@ -109,17 +97,9 @@ class ClientAssociation:
         challenge: bytes = b"",
         dedicated_key: bytes = b"",
     ) -> None:
-        settings.check()
-        cipher = _cipher_of(settings, settings.encryption_key) if settings.needs_keys else None
-        self._dedicated = _cipher_of(settings, dedicated_key) if settings.dedicated else None
-        self._dedicated_key = dedicated_key if settings.dedicated else None
         self._settings = settings
-        self._challenge = challenge
-        title = settings.client_system_title or b""
-        self._protector = Protector(cipher, settings.protection.security_control, title, counters)
-        self._hls: HlsExchange | None = None
-        if settings.authentication.is_hls:
-            self._hls = HlsExchange(settings, challenge, self._protector)
+        self._opening = ClientOpening(settings, counters, challenge, dedicated_key)
+        self._protector = self._opening.protector
         self._state = State.IDLE
         self._invoke = 0
         self._transfer: AnyTransfer | None = None
@@ -147,19 +127,7 @@ class ClientAssociation:
     def associate(self) -> bytes:
         """The AARQ."""
         state = self._follow("associate")
-        settings = self._settings
-        authentication = None
-        if settings.authentication is Authentication.LLS:
-            authentication = settings.password
-        elif settings.authentication.is_hls:
-            authentication = self._challenge
-        apdu = Aarq(
-            application_context=settings.application_context,
-            calling_ap_title=settings.client_system_title if settings.needs_client_title else None,
-            mechanism=settings.authentication.mechanism or None,
-            authentication=authentication,
-            user_information=self._protector.protect(self._initiate_request()),
-        ).encode()
+        apdu = self._opening.request()
         self._state = state
         return apdu
 
@@ -206,11 +174,9 @@ class ClientAssociation:
     def release(self) -> bytes:
         """The RLRQ; in a ciphered context it carries the protected InitiateRequest that meters ask for."""
         state = self._follow("release")
-        user_information = None
-        if self._protector.control:
-            user_information = self._protector.protect(self._initiate_request())
+        apdu = Rlrq(0, self._opening.release_information()).encode()
         self._state = state
-        return Rlrq(0, user_information).encode()
+        return apdu
 
     # -- answers ---------------------------------------------------------------------------------------------------
 
@@ -302,56 +268,19 @@ class ClientAssociation:
         aare = decode_aare(apdu)
         if aare.result != AssociationResult.ACCEPTED:
             self._state = State.CLOSED
-            return Rejected(aare.result, aare.diagnostic_source, aare.diagnostic, self._reason_in(aare))
-        settings = self._settings
-        if aare.application_context != settings.application_context:
-            wrong = (
-                DowngradeError if settings.application_context is ApplicationContext.LN_CIPHERED else UnexpectedAnswer
-            )
-            raise wrong(f"accepted with application context {aare.application_context}")
-        title = self._identify(aare.responding_ap_title)
-        response = self._read_initiate_response(aare.user_information)
-        conformance = int(response.conformance) & settings.proposed_conformance
-        self._protector.general = settings.general_protection and bool(conformance & _GENERAL_PROTECTION)
-        if self._dedicated is not None:
-            self._protector.dedicate(self._dedicated)
-        self._negotiated = self._agree(conformance, response.server_max_receive_pdu_size)
-        self._associated = Associated(conformance, response.server_max_receive_pdu_size, title)
-        if self._hls is not None:
-            reply = self._hls.reply(aare, self._next_invoke())
+            return self._opening.rejected(aare)
+        self._associated, self._negotiated = self._opening.accepted(aare)
+        self._server_size = self._associated.server_max_receive_pdu_size
+        hls = self._opening.hls
+        if hls is not None:
+            reply = hls.reply(aare, self._next_invoke())
             self._state = State.AUTHENTICATING
             return Send(self._protector.protect(reply))
-        if aare.diagnostic == UserDiagnostic.AUTHENTICATION_REQUIRED or aare.authentication is not None:
-            raise UnexpectedAnswer("the server demands a further authentication, which was not proposed")
         self._state = State.ASSOCIATED
         return self._associated
 
-    def _reason_in(self, aare: Aare) -> ConfirmedServiceError | None:
-        """What a rejecting AARE may carry to say why; where it can't be read it says nothing."""
-        try:
-            self._identify(aare.responding_ap_title)
-            return decode_confirmed_service_error(self._protector.unprotect(aare.user_information or b"\x00"))
-        except DlmsError:
-            return None
-
-    def _identify(self, given: bytes | None) -> bytes | None:
-        expected = self._settings.server_system_title
-        if given and expected and given != expected:
-            raise IdentityError(f"the server's system title is {given.hex()}, not {expected.hex()}")
-        title = given or None
-        self._protector.peer_title = title or expected
-        return title
-
-    def _read_initiate_response(self, octets: bytes | None) -> InitiateResponse:
-        if not octets:
-            raise DecodeError("an AARE accepts without an InitiateResponse")
-        plain = self._protector.unprotect(octets)
-        if plain[0] == CONFIRMED_SERVICE_ERROR:
-            raise UnexpectedAnswer(f"an AARE accepts with {decode_confirmed_service_error(plain)}")
-        return decode_initiate_response(plain)
-
     def _receive_pass_4(self, apdu: bytes) -> Event:
-        hls = self._hls
+        hls = self._opening.hls
         assert hls is not None
         if apdu[0] not in _SERVICE_ANSWERS:
             return self._unasked(apdu)
@@ -429,26 +358,6 @@ class ClientAssociation:
         self._invoke = self._invoke % 15 + 1
         return _INVOKE_FLAGS | self._invoke
 
-    def _agree(self, conformance: int, size: int) -> Negotiated:
-        """The server's limit, 0 for none, counts what ciphering adds."""
-        self._server_size = size
-        limit = access_limit = None
-        protector = self._protector
-        if size:
-            limit = access_limit = size - protector.overhead(size)
-            if protector.control and not protector.general:
-                access_limit -= GENERAL_OVERHEAD
-        return Negotiated(conformance, limit, access_limit, self._settings.response_limit)
-
-    def _initiate_request(self) -> bytes:
-        settings = self._settings
-        conformance, size = settings.proposed_conformance, settings.max_receive_pdu_size
-        if self._dedicated_key is None:
-            return _encoded_initiate_request(conformance, size)
-        return InitiateRequest(
-            conformance=conformance, client_max_receive_pdu_size=size, dedicated_key=self._dedicated_key
-        ).encode()
-
 
 _RECEIVE: Final[dict[State, Callable[[ClientAssociation, bytes], Event]]] = {
     State.ASSOCIATING: ClientAssociation._receive_aare,
@@ -457,21 +366,3 @@ _RECEIVE: Final[dict[State, Callable[[ClientAssociation, bytes], Event]]] = {
     State.RELEASING: ClientAssociation._receive_rlre,
 }
 """What an APDU is taken for; in another state nobody asked for it."""
-
-
-def _cipher_of(settings: AssociationSettings, encryption_key: bytes | None) -> Cipher:
-    """EncodeError where a key is not of the suite."""
-    return Cipher(
-        encryption_key or b"",
-        settings.authentication_key or b"",
-        settings.security_suite,
-        broadcast=settings.broadcast,
-    )
-
-
-@lru_cache(maxsize=64)
-def _encoded_initiate_request(conformance: int, max_receive_pdu_size: int) -> bytes:
-    """The same for nearly all meters, and wanted twice in each association."""
-    return InitiateRequest(
-        conformance=Conformance(conformance), client_max_receive_pdu_size=max_receive_pdu_size
-    ).encode()
