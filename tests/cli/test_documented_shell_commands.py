@@ -160,7 +160,7 @@ def test_the_service_of_the_page_sets_settings_that_exist() -> None:
     variables = {setting.variable for setting in SETTINGS} | {"METERCAST_API_KEY", "METERCAST_URL"}
     of_commands = {"METERCAST_MIGRATE_FROM", "METERCAST_MIGRATE_TO", "METERCAST_DEMO_DATABASE_URL"}
     variables |= of_commands
-    for page in ("README.md", "docs/operations.md", "docs/quickstart.md", "docs/databases.md"):
+    for page in ("README.md", "docs/operations.md", "docs/quickstart.md", "docs/databases.md", "docs/profiles.md"):
         for name in re.findall(r"METERCAST_[A-Z_]+", (ROOT / page).read_text()):
             assert name in variables, f"{page}: {name}"
 

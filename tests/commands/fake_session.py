@@ -1,12 +1,13 @@
 """A MeterSession with objects instead of a meter, and a script of what goes wrong."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.commands.fake_keys import FakeKeys
 
 from metercast.commands.contract import MeterRefused, SelectionUnavailable, StepFailed
+from metercast.commands.object_lists import ObjectLists
 from metercast.commands.registry import command_type, parse_parameters
 from metercast.dlms.action import ActionRequestNormal
 from metercast.dlms.cosem import CosemAttribute, CosemMethod, Selection
@@ -53,6 +54,8 @@ class FakeSession:
         self.send_delay = 0.0
         self.meter = meter(zone)
         self.profile = BUILT_IN.get("generic")
+        self.model: Hashable | None = ("generic", b"MMM")
+        self.object_lists = ObjectLists()
         self.verify_first = False
         self.progress: Any = None
         self.should_yield = False

@@ -125,7 +125,7 @@ async def test_a_verified_image_goes_straight_to_its_activation() -> None:
     assert session.changes == ["action 18/4"]
 
 
-@pytest.mark.parametrize(("status", "waits"), [(5, True), (3, True), (6, False), (7, False), (0, False)])
+@pytest.mark.parametrize(("status", "waits"), [(5, True), (3, True), (6, True), (7, False), (0, False)])
 async def test_what_the_status_means_after_the_activation(status: int, waits: bool) -> None:
     session = ImageMeter(status=1)
     outcome = await run(session, "FIRMWARE_UPDATE", PARAMETERS)

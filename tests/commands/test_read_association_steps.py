@@ -8,6 +8,7 @@ from metercast.dlms.data import NULL, Data
 from metercast.domain.words import ErrorWord
 
 LIST = (15, "0.0.40.0.0.255", 2)
+FIRMWARE = {(1, "1.0.0.2.0.255", 2): Data.octets(b"V1.7")}
 
 
 def row(class_id: int, version: int, obis: str, attributes: list[Data], methods: list[Data]) -> Data:
@@ -30,7 +31,7 @@ async def test_modes_of_early_versions_are_codes() -> None:
         row(15, 1, "0.0.40.0.0.255", [of_attribute(2, 1)], [of_method(1, Data.boolean(True))]),
         row(7, 1, "1.0.99.1.0.255", [of_attribute(2, 6, selectors), of_attribute(3, 9)], [of_method(1, Data.enum(2))]),
     ]
-    outcome = await run(FakeSession({LIST: Data.array(rows)}), "READ_ASSOCIATION")
+    outcome = await run(FakeSession(FIRMWARE | {LIST: Data.array(rows)}), "READ_ASSOCIATION")
     association, profile = outcome.result["objects"]
     assert association["methods"] == [{"method": 1, "access": ["access"]}]
     assert profile["attributes"] == [
@@ -45,7 +46,7 @@ async def test_modes_of_version_3_are_bits() -> None:
         row(15, 3, "0.0.40.0.0.255", [of_attribute(2, 1)], []),
         row(3, 0, "1.0.1.8.0.255", [of_attribute(2, 0x69)], [of_method(1, Data.enum(0x0D))]),
     ]
-    outcome = await run(FakeSession({LIST: Data.array(rows)}), "READ_ASSOCIATION")
+    outcome = await run(FakeSession(FIRMWARE | {LIST: Data.array(rows)}), "READ_ASSOCIATION")
     register = outcome.result["objects"][1]
     assert register["attributes"][0]["access"] == [
         "read", "encrypted-request", "authenticated-response", "encrypted-response",
@@ -56,7 +57,7 @@ async def test_modes_of_version_3_are_bits() -> None:
 @pytest.mark.parametrize("value", [NULL, Data.array([NULL]), Data.array([Data.structure([NULL] * 4)])])
 async def test_what_is_no_list_is_the_meters_error(value: Data) -> None:
     with pytest.raises(StepFailed) as caught:
-        await run(FakeSession({LIST: value}), "READ_ASSOCIATION")
+        await run(FakeSession(FIRMWARE | {LIST: value}), "READ_ASSOCIATION")
     assert caught.value.error is ErrorWord.INVALID_RESPONSE
 
 

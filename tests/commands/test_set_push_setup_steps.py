@@ -112,6 +112,16 @@ async def test_restrictions(restriction: Any, octets: str) -> None:
     assert session.apdus[-2].endswith("120000" + octets)
 
 
+@pytest.mark.parametrize("version", [0, 1, 2])
+async def test_a_push_object_shows_the_version(version: int) -> None:
+    session = push_meter(version)
+    await run(session, "SET_PUSH_SETUP", OF_VERSION[version])
+    assert session.log.count("get 15/2") == 1
+    session.log.clear()
+    outcome = await run(session, "SET_PUSH_SETUP", {"retries": 7})
+    assert (outcome.result["version"], session.log) == (version, ["get 40/2", "get 40/6", "set 40/6", "get 40/6"])
+
+
 async def test_a_version_that_is_told_is_not_looked_for() -> None:
     session = push_meter(0)
     outcome = await run(session, "SET_PUSH_SETUP", {"version": 0, "retries": 2})
@@ -152,6 +162,7 @@ async def test_what_a_version_does_not_have(version: int, raw: dict[str, Any], w
 
 async def test_object_lists_that_do_not_help() -> None:
     session = push_meter(0)
+    session.objects[attribute(40, "0.9.25.9.0.255", 2)] = Data.array([])
     with pytest.raises(StepFailed) as caught:
         await run(session, "SET_PUSH_SETUP", {"retries": 1, "obis": "0.9.25.9.0.255"})
     assert caught.value.error is ErrorWord.OBJECT_UNDEFINED

@@ -22,6 +22,8 @@ from tests.dlms.meter import (
     seal,
     settings_of,
 )
+from tests.dlms.test_hls_signatures import settings as signing_settings
+from tests.dlms.test_security_suites import client_and_meter
 
 from metercast.dlms import acse, initiate, service_error
 from metercast.dlms.access import decode_access_request, decode_access_response
@@ -51,6 +53,7 @@ from metercast.dlms.key_wrap import unwrap_key
 from metercast.dlms.logical_name import LogicalName
 from metercast.dlms.notification import decode_notification
 from metercast.dlms.set import decode_set_request, decode_set_response
+from metercast.dlms.settings import Authentication
 
 CLOCK = CosemAttribute(8, LogicalName.parse("0.0.1.0.0.255"), 2)
 TAGS = [
@@ -239,6 +242,19 @@ def reading_ciphered() -> ClientAssociation:
     return client
 
 
+def reading_under_a_dedicated_key() -> ClientAssociation:
+    client, _ = client_and_meter(dedicated=True, general=True)
+    client.get(CLOCK)
+    return client
+
+
+def proving_with_signatures() -> ClientAssociation:
+    client = ClientAssociation(signing_settings(Authentication.HLS_ECDSA, 1), challenge=CTOS)
+    client.associate()
+    client.receive(aare(initiate_response(), diagnostic=14, title=SERVER, challenge=STOC, mechanism=7))
+    return client
+
+
 def releasing() -> ClientAssociation:
     client = hls_client()
     client.release()
@@ -249,6 +265,7 @@ def releasing() -> ClientAssociation:
     "make",
     [
         *(associating, authenticating, reading, writing, reading_ciphered, releasing),
+        *(reading_under_a_dedicated_key, proving_with_signatures),
         *(reading_in_blocks, writing_in_blocks, reading_a_list, accessing),
     ],
 )

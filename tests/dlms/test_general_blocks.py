@@ -305,6 +305,20 @@ def test_a_notification_in_blocks() -> None:
     assert client.receive(answered(Data.unsigned(7))) == GetResult(Data.unsigned(7))
 
 
+@pytest.mark.parametrize("first", [1, 3])
+def test_a_notification_and_then_the_answer_in_blocks(first: int) -> None:
+    """The answer's numbers begin anew, or go on behind the notification's."""
+    client = plain_client(conformance=GENERAL)
+    client.get(CLOCK)
+    push = DataNotification(1, b"", LONG)
+    parts = pieces(push.encode(), 150)
+    client.receive(block(1, parts[0], streaming=True, window=0))
+    assert client.receive(block(2, parts[1], last=True, window=0)) == Notified(push)
+    one, other = pieces(answered(LONG), 150)
+    assert isinstance(client.receive(block(first, one)), Send)
+    assert client.receive(block(first + 1, other, last=True)) == GetResult(LONG)
+
+
 def asking(conformance: int = GENERAL, limit: int = 1000) -> ClientAssociation:
     client = plain_client(conformance=conformance, limit=limit)
     client.get(PROFILE)

@@ -20,7 +20,7 @@ from metercast.dlms.errors import (
     SecurityError,
     UnexpectedAnswer,
 )
-from metercast.dlms.events import Associated, GetResult, Ignored, Released, Send
+from metercast.dlms.events import Associated, GetResult, Ignored, Notified, Released, Send
 from metercast.dlms.general_protection import GENERAL_DED, GENERAL_GLO, decode_general, encode_general, split_general
 from metercast.dlms.logical_name import LogicalName
 from metercast.dlms.settings import AssociationSettings, Authentication, ManufacturerMethod, Protection
@@ -264,6 +264,17 @@ def test_the_global_key_where_the_dedicated_one_is_in_use_is_a_downgrade() -> No
         answer = meter.keys.general(0xDB, ANSWER, 99) if form else meter.keys.glo(ANSWER, 99)
         with pytest.raises(SecurityError, match="dedicated"):
             client.receive(answer)
+
+
+def test_a_notification_may_come_under_either_key() -> None:
+    for dedicated in (False, True):
+        client, meter = client_and_meter(dedicated=True)
+        client.get(CLOCK)
+        push = bytes.fromhex("0f00000001001107")
+        keys, tag = (meter.dedicated, 0xDC) if dedicated else (meter.keys, 0xDB)
+        assert keys is not None
+        assert isinstance(client.receive(keys.general(tag, push, next(meter.counters))), Notified)
+        assert client.receive(meter.seal(ANSWER, general=False)) == GetResult(Data.unsigned(7))
 
 
 def test_a_dedicated_form_without_a_dedicated_key() -> None:

@@ -64,6 +64,13 @@ def test_what_is_given_never_loses_what_is_stored_nowhere_else() -> None:
             give(secrets, KIND, value)
 
 
+def test_two_secrets_are_never_unsure_for_different_reasons() -> None:
+    made = promote(STAGED, KIND, NEW, LATER)
+    assert give(made, KIND, NEW, replacing=True) == made
+    with pytest.raises(StillNeeded, match="authenticationKey"):
+        give(made, KIND, OLD, replacing=True)
+
+
 def test_a_first_secret_that_is_pending_takes_what_is_given() -> None:
     first = stage(SECRETS, SecretKind.BROADCAST_KEY, NEW, NOW, "task-1")
     assert give(first, SecretKind.BROADCAST_KEY, None) == first

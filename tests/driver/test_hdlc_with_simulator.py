@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests.commands.calendars import set_tou
-from tests.driver.support import ScriptedCheckpoint, driver, execute, meter_of
+from tests.driver.support import QUICK, ScriptedCheckpoint, driver, execute, meter_of
 from tests.driver.transports import Tampered
 
 from metercast.dlms.hdlc import FrameKind, HdlcAddress, HdlcFrame
@@ -174,7 +174,7 @@ async def test_several_meters_on_one_serial_line(address_size: int) -> None:
         documents = list(simulator.device_records())
         assert len({(each["connection"]["host"], each["connection"]["port"]) for each in documents}) == 1
         assert {each["connection"]["channel"] for each in documents} == {"gw-1"}
-        by = driver()
+        by = driver(timeouts=PATIENT)
         for document in documents:
             outcome = await execute(meter_of(document), "DISCONNECT", by=by)
             assert outcome.how is How.DONE, outcome.detail
@@ -213,7 +213,8 @@ async def test_a_modem_is_woken_before_the_first_frame(seconds: float, wakes: bo
         connector = LosesWrites(lambda number: False)
         hdlc = document["connection"]["hdlc"]
         hdlc |= {"wakeUpOctets": MODEM.hex(), "wakeUpSeconds": seconds, "pollAfterSeconds": 60}
-        outcome = await execute(meter_of(document), by=driver(connector))
+        by = driver(connector, timeouts=PATIENT if wakes else QUICK)
+        outcome = await execute(meter_of(document), by=by)
         assert (outcome.error is None) is wakes, outcome.detail
         del hdlc["wakeUpOctets"]
         asleep = await execute(meter_of(document))

@@ -13,18 +13,19 @@ from tests.driver.head_end import PATIENT, HeadEnd, cut_after, losing
 from tests.driver.support import ScriptedCheckpoint
 from tests.driver.transports import Tampered
 
-from metercast.domain.meter import password_octets
+from metercast.domain.meter import AssociationSecrets, Secrets, password_octets
 from metercast.domain.outcome import How, Outcome, OutcomeKind, Phase
 from metercast.domain.replacement import SecretKind
 from metercast.domain.secret_changes import give
 from metercast.domain.words import ErrorWord, SecurityEvent
 from metercast.driver.counters import InvocationCounters
 from metercast.driver.dlms import DlmsDriver
-from metercast.driver.keeper import SecretKeeper
+from metercast.driver.keeper import Change, SecretKeeper
 from metercast.driver.memory import MeterMemory
 from metercast.driver.transport import TcpConnector
 from metercast.profiles.collection import Profiles
 from metercast.simulator.faults import AccessError, LoseActionAnswer, StaleCounter
+from metercast.simulator.keys import MeterKeys
 from metercast.simulator.population import Population
 from metercast.simulator.simulator import Simulator
 from metercast.simulator.spec import HdlcSpec
@@ -225,7 +226,7 @@ async def test_what_one_task_left_another_one_ends(tmp_path: Path) -> None:
         await end.run("REPLACE_KEYS", {"keys": ["broadcast"]})
         assert (await end.secrets()).pending == [SecretKind.BROADCAST_KEY]
         outcome = await end.run("REPLACE_KEYS", {"keys": ["authentication"]}, task_id="task-2")
-        assert outcome.result == {"replaced": ["authentication", "broadcast"]}
+        assert outcome.result == {"replaced": ["broadcast", "authentication"]}
         assert await end.is_settled()
 
 
@@ -365,27 +366,71 @@ async def test_no_secret_is_in_a_log_or_an_outcome(tmp_path: Path, caplog: pytes
 async def test_a_key_from_an_old_file_costs_one_wrong_try(tmp_path: Path) -> None:
     """As an import leaves it that names the key with which the meter came."""
     async with head_end(tmp_path) as end:
-        came_with = (await end.secrets()).authentication_key
+        came_with = await end.secrets()
         assert (await end.run("REPLACE_KEYS", KEYS)).how is How.DONE
-        keeper, kind = SecretKeeper(end.store, end.vault), SecretKind.AUTHENTICATION_KEY
-        await keeper.change(end.simulated.meter_id, "management", lambda secrets: give(secrets, kind, came_with))
-        assert (await end.secrets()).authentication_key == came_with
+        await import_again(end, came_with)
         for _ in range(3):
             assert (await end.run("READ_CLOCK", task_id="task-2")).how is How.DONE
         assert await end.is_settled()
         assert sum(end.refusals()) == 1
 
 
-async def test_in_a_bundle_what_follows_goes_on_in_the_fresh_association(tmp_path: Path) -> None:
+async def import_again(end: HeadEnd, came_with: AssociationSecrets) -> None:
+    def change(secrets: AssociationSecrets) -> AssociationSecrets:
+        for kind in (SecretKind.ENCRYPTION_KEY, SecretKind.AUTHENTICATION_KEY):
+            secrets = give(secrets, kind, came_with.value(kind))
+        return secrets
+
+    await SecretKeeper(end.store, end.vault).change(end.simulated.meter_id, "management", change)
+    secrets = await end.secrets()
+    assert len(secrets.pending) == 2
+    assert secrets.authentication_key == came_with.authentication_key
+
+
+@pytest.mark.parametrize("name", ["READ_CLOCK", "REPLACE_KEYS"])
+async def test_a_meter_that_holds_the_keys_of_the_file_after_all(tmp_path: Path, name: str) -> None:
+    """It was exchanged for a new one: what was made for the old one is given up, not sent."""
     async with head_end(tmp_path) as end:
-        members = [
-            {"command": "READ_CLOCK"},
-            {"command": "REPLACE_KEYS", "parameters": KEYS},
-            {"command": "GET_TOU"},
-        ]
-        outcome = await end.run("BUNDLE", {"commands": members})
+        came_with = await end.secrets()
+        keys = MeterKeys(end.simulated.spec)
+        assert (await end.run("REPLACE_KEYS", KEYS)).how is How.DONE
+        made = await end.secrets()
+        await import_again(end, came_with)
+        end.simulated.state.keys._keys |= keys._keys
+        end.simulated.state.keys.version += 1
+        outcome = await end.run(name, KEYS if name == "REPLACE_KEYS" else None, task_id="task-2")
         assert outcome.how is How.DONE, outcome.detail
         assert await end.is_settled()
+        assert (await end.secrets()).authentication_key != made.authentication_key
+        assert max(end.refusals()) == 0
+
+
+class Interrupted:
+    """A keeper before whose change `number` an old record is put."""
+
+    def __init__(self, keeper: SecretKeeper, number: int, old: AssociationSecrets) -> None:
+        self._keeper, self._left, self._old = keeper, number, old
+
+    async def change(self, device_id: str, association: str, change: Change) -> Secrets:
+        self._left -= 1
+        if self._left == 0:
+            kind = SecretKind.AUTHENTICATION_KEY
+            await self._keeper.change(device_id, association, lambda found: give(found, kind, self._old.value(kind)))
+        return await self._keeper.change(device_id, association, change)
+
+
+async def test_an_old_record_that_is_put_between_two_keys(tmp_path: Path) -> None:
+    """The authentication key that was just proved is unsure again: the encryption key waits for it."""
+    async with head_end(tmp_path) as end:
+        keeper = Interrupted(SecretKeeper(end.store, end.vault), 3, await end.secrets())
+        by = DlmsDriver(TcpConnector(), InvocationCounters(end.store), PATIENT, keeper=keeper)
+        outcome = await end.run("REPLACE_KEYS", KEYS, by=by)
+        assert (outcome.error, outcome.result) == (ErrorWord.OUTCOME_UNKNOWN, {"replaced": ["authentication"]})
+        assert (await end.secrets()).pending == [SecretKind.AUTHENTICATION_KEY]
+        assert (await end.run("READ_CLOCK", task_id="task-2")).how is How.DONE
+        assert (await end.run("REPLACE_KEYS", KEYS, verify_first=True)).how is How.DONE
+        assert await end.is_settled()
+        assert max(end.refusals()) == 1
 
 
 async def test_a_store_that_is_away_stages_nothing_and_loses_nothing(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.commands.calendars import set_tou
-from tests.driver.support import driver, execute, meter_of
+from tests.driver.support import MemoryCounterStore, driver, execute, meter_of
 from tests.driver.test_sessions_with_played_bytes import AARE, CLOCK
 from tests.driver.transports import PLAIN_METER, Played, Tampered, framed
 
@@ -107,8 +107,8 @@ async def test_every_octet_of_a_real_session_changed_in_turn(security: str) -> N
         (document,) = simulator.device_records()
         meter = meter_of(document)
         recorded = Tampered(TcpConnector(), lambda data, number: data)
-        by = driver(recorded, timeouts=SHORT)
-        assert (await execute(meter, by=by)).succeeded
+        store = MemoryCounterStore()
+        assert (await execute(meter, by=driver(recorded, store, SHORT))).succeeded
         sizes = [len(data) for data in recorded.read]
         passed = 0
         for number, size in enumerate(sizes[:-1], start=1):  # the last one is the RLRE, which changes nothing
@@ -119,8 +119,7 @@ async def test_every_octet_of_a_real_session_changed_in_turn(security: str) -> N
                         return data
                     return data[:at] + bytes((data[at] ^ 0x41,)) + data[at + 1 :]
 
-                by._connector = Tampered(TcpConnector(), flip)
-                outcome = await execute(meter, by=by)
+                outcome = await execute(meter, by=driver(Tampered(TcpConnector(), flip), store, SHORT))
                 ends_with_a_word(outcome)
                 passed += outcome.succeeded
         # What is not protected are a few fields of the AARE that carry no meaning to a client that knows its meter.

@@ -16,6 +16,8 @@ from metercast.dlms.notification import DataNotification, decode_notification
 from metercast.dlms.wrapper import WrapperReader
 from metercast.domain.outcome import How
 from metercast.domain.words import ErrorWord
+from metercast.driver.dlms import DlmsDriver
+from metercast.driver.timeouts import Timeouts
 from metercast.driver.transport import TcpConnector
 from metercast.simulator.population import Population
 from metercast.simulator.push_setup import PUSH_SETUPS, PushSetup
@@ -24,6 +26,11 @@ from metercast.simulator.simulator import Simulator
 CLOCK: dict[str, Any] = {"class": 8, "obis": "0.0.1.0.0.255", "attribute": 2}
 PROFILE: dict[str, Any] = {"class": 7, "obis": "1.0.99.1.0.255", "attribute": 2}
 NOTHING: dict[str, Any] = {"class": 3, "obis": "1.0.99.8.0.255", "attribute": 2}
+
+
+def patient() -> DlmsDriver:
+    """For a machine that has much else to do."""
+    return driver(timeouts=Timeouts(progress=10.0, session=60.0))
 
 
 def population() -> Population:
@@ -68,7 +75,7 @@ class Receiver(asyncio.DatagramProtocol):
 async def test_a_meter_sends_what_it_was_told(version: int, transport: str) -> None:
     async with Simulator(population()) as simulator, Receiver().listening() as receiver:
         (document,) = simulator.device_records()
-        meter, by = meter_of(document), driver()
+        meter, by = meter_of(document), patient()
         raw: dict[str, Any] = {
             "obis": str(PUSH_SETUPS[version]),
             "objects": [CLOCK, NOTHING],
@@ -106,7 +113,7 @@ async def test_rows_of_a_time() -> None:
             "destination": {"address": f"127.0.0.1:{receiver.port}"},
             "push": True,
         }
-        await execute(meter_of(document), "SET_PUSH_SETUP", raw)
+        await execute(meter_of(document), "SET_PUSH_SETUP", raw, by=patient())
         assert len((await receiver.body())[2][0].elements()) == 5
 
 
@@ -122,7 +129,7 @@ async def test_what_does_not_get_through_is_sent_again() -> None:
             "repetitionDelaySeconds": 1,
             "push": True,
         }
-        assert (await execute(meter_of(document), "SET_PUSH_SETUP", raw)).how is How.DONE
+        assert (await execute(meter_of(document), "SET_PUSH_SETUP", raw, by=patient())).how is How.DONE
         async with Receiver().listening(port) as receiver:
             assert len((await receiver.body())[2]) == 1
 
@@ -130,7 +137,7 @@ async def test_what_does_not_get_through_is_sent_again() -> None:
 async def test_outside_of_its_window_and_after_a_reset_nothing_is_sent() -> None:
     async with Simulator(population()) as simulator, Receiver().listening() as receiver:
         (document,) = simulator.device_records()
-        meter, by = meter_of(document), driver()
+        meter, by = meter_of(document), patient()
         raw: dict[str, Any] = {
             "obis": "0.2.25.9.0.255",
             "objects": [CLOCK],
@@ -152,7 +159,7 @@ async def test_a_destination_that_the_simulator_can_not_reach_is_refused(destina
     async with Simulator(population()) as simulator:
         (document,) = simulator.device_records()
         raw = {"objects": [CLOCK], "destination": destination, "push": True}
-        outcome = await execute(meter_of(document), "SET_PUSH_SETUP", raw)
+        outcome = await execute(meter_of(document), "SET_PUSH_SETUP", raw, by=patient())
         if destination["address"] == "nowhere":
             assert outcome.how is How.DONE  # a host name may be right; nothing gets through
         else:
@@ -198,7 +205,7 @@ async def test_an_answer_that_is_lost_anywhere(lost: int) -> None:
         connector = Tampered(TcpConnector(), lambda data, number: b"" if number == lost else data)
         first = await execute(meter_of(document), "SET_PUSH_SETUP", raw, by=driver(connector))
         assert len(connector.read) > lost or first.error is not None, "nothing was lost"
-        by = driver()
+        by = patient()
         checkpoint = ScriptedCheckpoint(verify_first=True)
         second = await execute(meter_of(document), "SET_PUSH_SETUP", raw | {"push": True}, by=by, checkpoint=checkpoint)
         assert second.succeeded, second.detail

@@ -8,11 +8,17 @@ from tests.driver.support import ScriptedCheckpoint, driver, execute, meter_of
 from tests.driver.transports import Tampered
 
 from metercast.domain.outcome import How
+from metercast.driver.dlms import DlmsDriver
 from metercast.driver.timeouts import Timeouts
 from metercast.driver.transport import TcpConnector
 from metercast.simulator.population import Population
 from metercast.simulator.simulator import Simulator
 from metercast.simulator.spec import HdlcSpec
+
+
+def patient() -> DlmsDriver:
+    """For a machine that has much else to do."""
+    return driver(timeouts=Timeouts(progress=10.0, session=60.0))
 
 
 def population(**options: Any) -> Population:
@@ -24,7 +30,7 @@ def population(**options: Any) -> Population:
 async def test_zone_and_time(strategy: str, hdlc: HdlcSpec | None) -> None:
     async with Simulator(population(clock_offset=1234.0, hdlc=hdlc)) as simulator:
         (document,) = simulator.device_records()
-        by = driver(timeouts=Timeouts(progress=2.0, session=30.0))
+        by = patient()
         raw = {"strategy": strategy, "zone": {"name": "America/New_York"}}
         outcome = await execute(meter_of(document), "SET_TIME", raw, by=by)
         assert outcome.how is How.DONE, outcome.detail
@@ -43,7 +49,7 @@ async def test_zone_and_time(strategy: str, hdlc: HdlcSpec | None) -> None:
 async def test_adjusting_by_methods() -> None:
     async with Simulator(population(clock_offset=40.0)) as simulator:
         (document,) = simulator.device_records()
-        meter, by = meter_of(document), driver()
+        meter, by = meter_of(document), patient()
         clock = simulator.meter(document["deviceId"]).state.clock
         preset = {"class": 8, "obis": "0.0.1.0.0.255", "method": 4, "parameter": {"tag": "integer", "value": 0}}
         assert (await execute(meter, "ACTION", preset, by=by)).error is not None  # nothing is preset
@@ -65,7 +71,7 @@ async def test_an_answer_that_is_lost_anywhere(lost: int) -> None:
         connector = Tampered(TcpConnector(), lambda data, number: b"" if number == lost else data)
         first = await execute(meter_of(document), "SET_TIME", raw, by=driver(connector))
         assert len(connector.read) > lost or first.error is not None, "nothing was lost"
-        by = driver()
+        by = patient()
         second = await execute(
             meter_of(document), "SET_TIME", raw, by=by, checkpoint=ScriptedCheckpoint(verify_first=True)
         )

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, derive_private_key
 from tests.dlms import test_dlms_rubbish as associations
 from tests.dlms.meter import AK, CTOS, EK, SERVER, plain_client
+from tests.dlms.test_general_ciphering import BOOK, SIGNER, V_PRIVATE
+from tests.dlms.test_hls_signatures import pem_of
 from tests.fuzz.found import data_parsers, octet_parsers
 from tests.fuzz.octets import APDUS, FRAMES
 from tests.simulator import test_association_security as security
@@ -38,11 +41,14 @@ from metercast.dlms.deciphering import Keys
 from metercast.dlms.describe import describe
 from metercast.dlms.elliptic import PrivateKey, PublicKey
 from metercast.dlms.errors import DecodeError, DlmsError, EncodeError, RemoteProtocolError
+from metercast.dlms.general_ciphering import AgreedKey, decode_general_ciphering
 from metercast.dlms.general_protection import GENERAL_GLO, decode_general, encode_general
+from metercast.dlms.general_signing import decode_general_signing
 from metercast.dlms.hdlc import HdlcAddress, HdlcReader
 from metercast.dlms.hdlc_link import HdlcLink
 from metercast.dlms.hdlc_parameters import HdlcParameters
 from metercast.dlms.hls import verify
+from metercast.dlms.key_agreement import agreed_key, verify_ephemeral
 from metercast.dlms.key_wrap import unwrap_key
 from metercast.dlms.link import WrapperLink
 from metercast.dlms.logical_name import LogicalName
@@ -122,6 +128,15 @@ def _with_keys() -> Iterable[Target]:
     yield Target("glo", _first(lambda octets: decode_glo(cipher, SERVER, octets)), errors, APDUS)
     yield Target("ded", _first(lambda octets: decode_ded(cipher, SERVER, octets)), errors, APDUS)
     yield Target("general", _first(lambda octets: decode_general(cipher, SERVER, octets)), errors, APDUS)
+    yield Target("general-ciphering", _first(_general_ciphering), errors, [BOOK, *APDUS])
+    yield Target("general-signing", _first(lambda octets: decode_general_signing(octets).verify(SIGNER)), errors, APDUS)
+    yield Target("ephemeral key", _first(lambda octets: verify_ephemeral(octets, SIGNER, 1)), errors, [bytes(128)])
+    for kind in (PublicKey, PrivateKey):
+
+        def parse(octets: bytes, kind: type[PublicKey | PrivateKey] = kind) -> None:
+            kind.parse(octets.decode("latin-1"), 1)
+
+        yield Target(f"{kind.__name__} from text", _first(parse), (EncodeError,), PEM)
     yield Target("wrapped key", _first(lambda octets: unwrap_key(EK, octets)), errors, [bytes(24), bytes(40)])
     for suite in (1, 2):
         other = PrivateKey.generate(suite).public
@@ -139,11 +154,22 @@ def _with_keys() -> Iterable[Target]:
     yield Target("describe with keys", _first(lambda octets: list(describe(octets, keys).lines())), (DlmsError,), APDUS)
 
 
+def _general_ciphering(octets: bytes) -> None:
+    apdu = decode_general_ciphering(octets)
+    if isinstance(apdu.key_info, AgreedKey):
+        agreed_key(apdu.heading, apdu.key_info, 1, V_PRIVATE, SIGNER, SIGNER)
+    apdu.unprotect(EK, AK, 1)
+
+
+PEM = [each.encode() for each in pem_of(derive_private_key(5, SECP256R1())).values()]
+
+
 def _associations() -> Iterable[Target]:
     for make in (
         *(associations.associating, associations.authenticating, associations.reading, associations.writing),
         *(associations.reading_ciphered, associations.releasing),
         *(reading_list, writing_list, acting, acting_list, accessing, in_general_blocks),
+        *(associations.reading_under_a_dedicated_key, associations.proving_with_signatures),
     ):
 
         def client(messages: list[bytes], make: Callable[[], ClientAssociation] = make) -> None:
@@ -161,6 +187,7 @@ def _associations() -> Iterable[Target]:
         "plain": associated,
         "hls-gmac": lambda: Bench(spec_of("hls-gmac")),
         "hls-sha256": lambda: Bench(spec_of("hls-sha256")),
+        "hls-ecdsa": lambda: Bench(spec_of("hls-ecdsa")),
     }
     for name, make_bench in benches.items():
 

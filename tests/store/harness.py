@@ -30,7 +30,8 @@ class StoreHarness(Protocol):
     """A store on fresh storage, its clock, a restart, and a look at what is really stored.
 
     `proxy` is what the store's connections go through, where the test asked for one; the looks do not go through it.
-    `create_chunk` is how many devices the store writes at a time.
+    `create_chunk` is how many devices the store writes at a time, `slowness` what the large numbers of tests are
+    divided by, for the server of one is slower than a product's.
     `child_arguments` say how a process of its own opens the storage: "module:function", and the function's argument.
     """
 
@@ -38,6 +39,7 @@ class StoreHarness(Protocol):
     clock: ManualClock
     proxy: FaultProxy | None
     create_chunk: int
+    slowness: int
     child_arguments: tuple[str, str]
 
     async def reopen(self) -> None:

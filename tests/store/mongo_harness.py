@@ -25,6 +25,7 @@ CREATE_CHUNK = 1000  # smaller than usual: the server of the tests is slow
 
 class MongoHarness:
     create_chunk = CREATE_CHUNK
+    slowness = 5
 
     def __init__(self, url: str, proxy: FaultProxy | None) -> None:
         self.url = url

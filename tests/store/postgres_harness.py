@@ -30,6 +30,7 @@ class PostgresHarness:
     """`url` is the database's own; the store's connections may go through a proxy."""
 
     create_chunk = CREATE_CHUNK
+    slowness = 1
 
     def __init__(self, url: str, proxy: FaultProxy | None, clock: ManualClock) -> None:
         self.url = url

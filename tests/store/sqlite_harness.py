@@ -20,6 +20,7 @@ TABLES = ("tasks", "task_buckets", "task_devices", "task_device_attempts", "task
 class SqliteHarness:
     proxy: FaultProxy | None = None
     create_chunk = CREATE_CHUNK
+    slowness = 1
 
     def __init__(self, directory: Path, clock: ManualClock, store: SqliteStore) -> None:
         self.path = directory / "metercast.db"

@@ -28,11 +28,12 @@ async def test_devices_are_stored_in_their_order_whatever_the_bucket(harness: St
     assert [device.device_id for bucket in leased if bucket for device in bucket.devices] == ids
 
 
-async def test_a_task_of_100_000_devices(harness: StoreHarness) -> None:
-    ids = [f"meter-{number:06d}" for number in range(100_000)]
+async def test_a_large_task(harness: StoreHarness) -> None:
+    count = 100_000 // harness.slowness
+    ids = [f"meter-{number:06d}" for number in range(count)]
     task = await create(harness, "t", ids, register=False, bucket_size=500)
-    assert task.counts == Counts(100_000, 100_000)
-    assert len(await harness.store.due_buckets(1000)) == 200
+    assert task.counts == Counts(count, count)
+    assert len(await harness.store.due_buckets(1000)) == count // 500
     rows = await harness.raw_devices("t")
     assert [row["device_id"] for row in rows] == ids
 

@@ -32,17 +32,18 @@ async def test_no_device_is_lost_or_doubled_at_the_edges_of_chunks(
     assert sorted(device.device_id for bucket in leased if bucket for device in bucket.devices) == ids
 
 
-async def test_a_task_of_100_000_devices_works_to_its_end(harness: StoreHarness) -> None:
-    spool = Spool(100_000)
+async def test_a_large_task_works_to_its_end(harness: StoreHarness) -> None:
+    count = 100_000 // harness.slowness
+    spool = Spool(count)
     await harness.store.create_task(new_task("t", bucket_size=5000), spool, allow_unknown=True)
     await harness.reopen()
-    assert (await harness.store.get_task("t")).counts == Counts(100_000, 100_000)
+    assert (await harness.store.get_task("t")).counts == Counts(count, count)
     assert [row["device_id"] for row in await harness.raw_devices("t")] == spool.ids()
     page = await harness.store.list_devices("t", DeviceQuery(), 1000, None)
     assert [device.device_id for device in page.items] == spool.ids(0, 1000)
-    assert (await harness.store.get_device_command("t", "m099999")).command_status is DeviceStatus.PENDING
+    assert (await harness.store.get_device_command("t", f"m{count - 1:06}")).command_status is DeviceStatus.PENDING
     await harness.store.cancel_task("t")
-    assert (await harness.store.get_task("t")).counts == Counts(100_000, 0, 0, 0, 0, 100_000)
+    assert (await harness.store.get_task("t")).counts == Counts(count, 0, 0, 0, 0, count)
     assert {row["command_status"] for row in await harness.raw_devices("t")} == {"CANCELLED"}
 
 

@@ -107,7 +107,11 @@ async def race(harness: StoreHarness, groups: list[ConflictGroup], seed: int) ->
     return run
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize(
+    ("harness", "seed"),
+    [("sqlite", 0), ("sqlite", 1), ("postgres", 0), ("postgres", 1), ("mongodb", 0)],
+    indirect=["harness"],
+)
 @pytest.mark.parametrize("group", [ConflictGroup.NONE, ConflictGroup.CLOCK, ConflictGroup.RELAY])
 async def test_whoever_races_a_meter_is_in_one_session_and_counts_are_rows(
     harness: StoreHarness, group: ConflictGroup, seed: int

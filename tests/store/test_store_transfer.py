@@ -34,6 +34,12 @@ async def target(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
     await started.close()
 
 
+# Each is read once and written once by all of these; every pair is in the first test.
+CHAIN = pytest.mark.parametrize(
+    ("harness", "target"), [("sqlite", "postgres"), ("postgres", "mongodb"), ("mongodb", "sqlite")], indirect=True
+)
+
+
 async def fill(source: StoreHarness) -> None:
     """A bit of everything that a store can hold."""
     store = source.store
@@ -134,6 +140,7 @@ async def test_values_come_back_as_they_were_stored(harness: StoreHarness) -> No
     assert (await harness.store.get_device_command("over", "m000")).result == ODD_VALUES
 
 
+@CHAIN
 async def test_a_repeated_copy_skips_what_is_there(harness: StoreHarness, target: StoreHarness) -> None:
     await fill(harness)
     first = await copy_store(harness.store, target.store)
@@ -170,6 +177,7 @@ class Cutting:
         return getattr(self._store, name)
 
 
+@CHAIN
 @pytest.mark.parametrize("after", [False, True])
 async def test_a_copy_that_was_cut_is_resumed(harness: StoreHarness, target: StoreHarness, after: bool) -> None:
     await fill(harness)
@@ -192,6 +200,7 @@ async def test_a_copy_that_was_cut_is_resumed(harness: StoreHarness, target: Sto
     assert b"".join(await everything(target.store)) == b"".join(await everything(harness.store))
 
 
+@CHAIN
 async def test_a_target_that_holds_something_else_is_told(harness: StoreHarness, target: StoreHarness) -> None:
     await fill(harness)
     await target.store.put_devices([meter("another")])

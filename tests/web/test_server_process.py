@@ -243,4 +243,4 @@ def test_a_wrong_profile_keeps_it_from_starting_and_a_right_one_can_be_named(tmp
         assert client.put("/devices/m", json={**RECORD, "profile": "acme"}).json()["profile"] == "acme"
         refused = client.put("/devices/m", json={**RECORD, "profile": "ACME"})
         assert refused.status_code == 422
-        assert "no such profile; known: acme, generic" in refused.json()["detail"]
+        assert "no such profile; known: acme, dsmr, generic" in refused.json()["detail"]

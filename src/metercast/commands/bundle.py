@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal, cast
 import msgspec
 
 from metercast.commands.contract import CommandType, FollowUp, MeterRefused, MeterSession, StepFailed
+from metercast.commands.object_lists import check_target
 from metercast.commands.parameters import ROOT, convert, parse_parameters, require
 from metercast.commands.steps import worst
 from metercast.domain.command import CommandTraits, joined
@@ -130,6 +131,7 @@ class Run:
         member = Member(self._session, self._progress, verify_first=verifies)
         parameters = convert(self._parameters.commands[number].parameters, type_.parameters)
         try:
+            await check_target(self._session, type_, parameters)
             outcome = await type_.perform(cast(MeterSession, member), parameters)
         except StepFailed as failure:
             end = self._end_of(number, failure, member)

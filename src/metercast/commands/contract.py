@@ -1,20 +1,24 @@
 """What a command type is, and what it may ask of the session that it runs in."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from datetime import datetime
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 
 from metercast.commands.secret_changes import SecretChanges
 from metercast.dlms.cosem import CosemAttribute, CosemMethod, Selection
 from metercast.dlms.data import Data
+from metercast.dlms.logical_name import LogicalName
 from metercast.domain.command import CommandTraits, joined
 from metercast.domain.firmware import FirmwareImage, Transferred
 from metercast.domain.meter import Meter
 from metercast.domain.outcome import Outcome
 from metercast.domain.words import ErrorWord
 from metercast.profiles.model import Profile
+
+if TYPE_CHECKING:
+    from metercast.commands.object_lists import ObjectLists
 
 
 class StepFailed(Exception):
@@ -51,6 +55,16 @@ class MeterSession(Protocol):
     @property
     def profile(self) -> Profile:
         """What differs per model: logical names where a task names none, orders, limits, signs, delays."""
+        ...
+
+    @property
+    def model(self) -> Hashable | None:
+        """What meters that have the same objects share, but for their firmware; None where nothing tells."""
+        ...
+
+    @property
+    def object_lists(self) -> "ObjectLists":
+        """What is known of models."""
         ...
 
     @property
@@ -159,6 +173,7 @@ class CommandType(msgspec.Struct, frozen=True, kw_only=True):
     steps in one session and returns the outcome; `image_of` tells which firmware image the parameters name. `members`
     are the types of which a command with these parameters is made up, where there are such; they raise InvalidField
     where one is not known. `follow_up` is what looks later at the meters that were left to do something by themselves.
+    `target` is the class and the logical name of the object that a command is for, where a meter may lack it.
     `hides_values`: what does not validate is not repeated, for it could be a secret.
     """
 
@@ -169,6 +184,7 @@ class CommandType(msgspec.Struct, frozen=True, kw_only=True):
     members: Callable[[Any], Sequence["CommandType"]] | None = None
     follow_up: Callable[[Any], FollowUp | None] | None = None
     image_of: Callable[[Any], str] | None = None
+    target: Callable[[Any, Profile], tuple[int, LogicalName]] | None = None
     hides_values: bool = False
     summary: str = ""
 

@@ -116,12 +116,20 @@ class Update:
     def _look_after(self, status: TransferStatus, version: str) -> Outcome:
         """After the activation the version is still the old one: the meter takes its time, or it has failed."""
         since = self._progress.since or self._session.now()
-        if status in _REBOOTING and not self._is_over(since, self._max_reboot_minutes):
+        if not self._is_over(since, self._patience(status)):
             self._go_on(stage="activation", since=since)
             return self._checkpoint(self._reboot_seconds, may_be_left=False)
         what = self._target.attribute(6)
         detail = f"{what}: {status.label} after the activation, and the version is {version!r}"
         raise StepFailed(ErrorWord.VERIFICATION_FAILED, detail, self._result(version))
+
+    def _patience(self, status: TransferStatus) -> float:
+        """For how many minutes after the activation that status, or the version that goes with it, may still change."""
+        if status in _REBOOTING:
+            return self._max_reboot_minutes
+        if status is TransferStatus.ACTIVATION_SUCCESSFUL:
+            return 2 * self._reboot_seconds / 60
+        return 0.0
 
     # -- steps -----------------------------------------------------------------------------------------------------
 

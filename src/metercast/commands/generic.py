@@ -19,6 +19,7 @@ from metercast.domain.outcome import Outcome
 from metercast.domain.problem import InvalidField
 from metercast.domain.retry import Resend
 from metercast.domain.words import ErrorWord
+from metercast.profiles.model import Profile
 
 ASSOCIATION, SECURITY_SETUP = 15, 64
 _SECRET: Final = 7  # of an association
@@ -131,11 +132,16 @@ def _attribute(parameters: GenericGet | GenericSet) -> CosemAttribute:
     return CosemAttribute(parameters.class_, LogicalName.parse(parameters.obis), parameters.attribute)
 
 
+def _target(parameters: GenericGet | GenericSet | GenericAction, profile: Profile) -> tuple[int, LogicalName]:
+    return parameters.class_, LogicalName.parse(parameters.obis)
+
+
 GET = CommandType(
     traits=CommandTraits(name="GET", resend=Resend.SAFE, expires_after=timedelta(hours=1)),
     parameters=GenericGet,
     perform=perform_get,
     check=check_get,
+    target=_target,
     summary="Reads any attribute, with selective access where wanted, as typed JSON.",
 )
 SET = CommandType(
@@ -143,6 +149,7 @@ SET = CommandType(
     parameters=GenericSet,
     perform=perform_set,
     check=check_set,
+    target=_target,
     summary="Writes any attribute with a typed value, and reads it back; secrets and keys are refused.",
 )
 ACTION = CommandType(
@@ -150,5 +157,6 @@ ACTION = CommandType(
     parameters=GenericAction,
     perform=perform_action,
     check=check_action,
+    target=_target,
     summary="Invokes any method with a typed parameter; never sent twice; keys and the global reset are refused.",
 )

@@ -7,9 +7,9 @@ import msgspec
 
 from metercast.commands.activation import activation_text, decode_activation
 from metercast.commands.calendar_codec import tables_json
-from metercast.commands.calendar_object import ACTIVATION_TIME, ACTIVE, PASSIVE, CalendarObject
+from metercast.commands.calendar_object import ACTIVATION_TIME, ACTIVE, CLASS_ID, PASSIVE, CalendarObject
 from metercast.commands.contract import CommandType, MeterSession
-from metercast.commands.parameters import ProfileObis, check_obis
+from metercast.commands.parameters import ProfileObis, check_obis, object_of
 from metercast.commands.steps import decoded, read_all
 from metercast.domain.command import CommandTraits
 from metercast.domain.outcome import Outcome
@@ -48,5 +48,6 @@ GET_TOU = CommandType(
     parameters=GetTou,
     perform=perform,
     check=check,
+    target=object_of(CLASS_ID, "activity_calendar"),
     summary="Reads the active and the passive tariff calendar and when the passive one will become active.",
 )

@@ -1,6 +1,7 @@
 """commandParams: from JSON to a command's validated parameters, or one error that names path and value."""
 
 import re
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
@@ -10,6 +11,7 @@ from metercast.commands.contract import CommandType
 from metercast.dlms.errors import EncodeError
 from metercast.dlms.logical_name import LogicalName
 from metercast.domain.problem import InvalidField, shown
+from metercast.profiles.model import Profile
 
 ROOT = "commandParams"
 
@@ -66,6 +68,11 @@ def check_obis(text: str | None, path: str = "obis") -> None:
     """InvalidField at `path` below commandParams, where it is given and is no logical name."""
     if text is not None:
         logical_name(text, f"{ROOT}.{path}")
+
+
+def object_of(class_id: int, role: str) -> Callable[[Any, Profile], tuple[int, LogicalName]]:
+    """The object that `obis` names, or the one that has this role in the profile."""
+    return lambda parameters, profile: (class_id, chosen(parameters.obis, getattr(profile.objects, role)))
 
 
 def chosen(given: str | None, of_profile: LogicalName) -> LogicalName:

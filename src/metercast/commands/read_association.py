@@ -6,8 +6,10 @@ from typing import Any, Final
 
 import msgspec
 
-from metercast.commands.contract import CommandType, MeterSession
+from metercast.commands.contract import CommandType, MeterRefused, MeterSession
+from metercast.commands.object_lists import Target
 from metercast.commands.parameters import ProfileObis, check_obis, chosen
+from metercast.commands.plain import plain
 from metercast.commands.steps import read
 from metercast.dlms.cosem import CosemAttribute
 from metercast.dlms.data import Data, Tag
@@ -18,6 +20,7 @@ from metercast.domain.retry import Resend
 
 CLASS_ID: Final = 15
 OBJECT_LIST: Final = 2
+CURRENT_ASSOCIATION: Final = LogicalName.parse("0.0.40.0.0.255")
 _BITS_FROM_VERSION: Final = 3  # access modes are bits from this version of the class on
 
 _ATTRIBUTE_MODES: Final = {
@@ -52,7 +55,23 @@ def check(parameters: ReadAssociation, now: datetime) -> None:
 
 async def perform(session: MeterSession, parameters: ReadAssociation) -> Outcome:
     attribute = CosemAttribute(CLASS_ID, chosen(parameters.obis, session.profile.objects.association), OBJECT_LIST)
-    return Outcome.done({"objects": await read(session, attribute, objects_json)})
+    objects = await read(session, attribute, objects_json)
+    firmware = await _firmware(session)
+    # The list of another association than the own one says nothing of what commands find.
+    if firmware is not None and session.model is not None and attribute.logical_name == CURRENT_ASSOCIATION:
+        shown = [Target(each["class"], LogicalName.parse(each["obis"])) for each in objects]
+        session.object_lists.put(session.model, firmware, shown)
+    return Outcome.done({"firmware": firmware, "objects": objects})
+
+
+async def _firmware(session: MeterSession) -> str | None:
+    """The active firmware's identifier, or None where the meter does not tell it."""
+    try:
+        told = await session.get(CosemAttribute(1, session.profile.objects.firmware_version, 2))
+    except MeterRefused:
+        return None
+    value = plain(told)
+    return value if isinstance(value, str) else None
 
 
 def objects_json(data: Data) -> list[dict[str, Any]]:

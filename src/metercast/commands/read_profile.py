@@ -14,12 +14,13 @@ import msgspec
 from metercast.commands.clock_object import CLASS_ID as CLOCK_CLASS
 from metercast.commands.clock_object import TIME, instant_of
 from metercast.commands.contract import CommandType, MeterRefused, MeterSession, SelectionUnavailable, StepFailed
-from metercast.commands.parameters import ROOT, Obis, ProfileObis, check_obis, chosen, require
+from metercast.commands.parameters import ROOT, Obis, ProfileObis, check_obis, chosen, object_of, require
 from metercast.commands.plain import plain
 from metercast.commands.profile_object import (
     BUFFER,
     CAPTURE_OBJECTS,
     CAPTURE_PERIOD,
+    CLASS_ID,
     DELTAS,
     CaptureObject,
     ProfileObject,
@@ -352,6 +353,7 @@ READ_PROFILE = CommandType(
     parameters=ReadProfile,
     perform=perform_profile,
     check=check_profile,
+    target=object_of(CLASS_ID, "load_profile"),
     summary="Reads rows of a load profile, of a time or by their numbers: exact values, units, times with zone.",
 )
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 
 from metercast.commands.contract import CommandType, MeterRefused, MeterSession, StepFailed
-from metercast.commands.parameters import ProfileObis, check_obis, chosen
+from metercast.commands.parameters import ProfileObis, check_obis, chosen, object_of
 from metercast.commands.steps import decoded, poll
 from metercast.dlms.cosem import CosemAttribute, CosemMethod
 from metercast.dlms.data import Data
@@ -169,6 +169,7 @@ DISCONNECT = CommandType(
     parameters=Relay,
     perform=disconnect,
     check=check,
+    target=object_of(CLASS_ID, "disconnect_control"),
     summary="Opens the supply relay, unless it is open, and verifies it.",
 )
 
@@ -184,5 +185,6 @@ RECONNECT = CommandType(
     parameters=Relay,
     perform=reconnect,
     check=check,
+    target=object_of(CLASS_ID, "disconnect_control"),
     summary="Closes the supply relay or, where the control mode asks for the customer's button, makes it ready.",
 )

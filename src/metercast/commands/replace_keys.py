@@ -84,9 +84,10 @@ async def perform(session: MeterSession, parameters: ReplaceKeys) -> Outcome:
     replacing = _Replacing(session, parameters)
     pending = session.keys.pending
     wanted = {_KINDS[each] for each in parameters.keys} | set(pending)
-    kinds = [kind for kind in _KINDS.values() if kind in wanted]
-    if SecretKind.MASTER_KEY in pending:  # which one wraps must be known before anything is wrapped
-        kinds.insert(0, kinds.pop())
+    # What is pending first, one unknown at a time; and before all which key it is that wraps.
+    kinds = sorted((kind for kind in _KINDS.values() if kind in wanted), key=lambda kind: kind not in pending)
+    if SecretKind.MASTER_KEY in pending:
+        kinds.sort(key=lambda kind: kind is not SecretKind.MASTER_KEY)
     for kind in kinds:
         replacing.check(kind)
     done: list[str] = []

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from metercast.commands.contract import CommandType, MeterSession, StepFailed
-from metercast.commands.parameters import ProfileObis, check_obis, chosen, require
+from metercast.commands.parameters import ProfileObis, check_obis, chosen, object_of, require
 from metercast.commands.plain import plain
 from metercast.commands.steps import read, read_indexed
 from metercast.dlms.cosem import CosemAttribute
@@ -166,5 +166,6 @@ SET_LIMITER = CommandType(
     parameters=SetLimiter,
     perform=perform,
     check=check,
+    target=object_of(CLASS_ID, "limiter"),
     summary="Sets thresholds, durations and the emergency profile of the supply limiter, and reads them back.",
 )

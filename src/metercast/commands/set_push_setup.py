@@ -1,7 +1,7 @@
 """SET_PUSH_SETUP: what a meter sends by itself, when and where to (class 40, versions 0 to 2, catalogue 1.11).
 
 The destination is written last, so nothing is pushed to a new host with an old list. What stands there already is not
-written. The class's version decides the form of a push object; it is read from the object list unless it is told.
+written. The class's version decides the form of a push object; it is found out unless it is told.
 """
 
 from datetime import datetime, timedelta
@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from metercast.commands.contract import CommandType, MeterSession, StepFailed
-from metercast.commands.parameters import ROOT, Obis, ProfileObis, check_obis, chosen, logical_name, require
+from metercast.commands.parameters import ROOT, Obis, ProfileObis, check_obis, chosen, logical_name, object_of, require
 from metercast.commands.plain import plain
 from metercast.commands.push_parameters import (
     OPERATION_METHODS,
@@ -49,6 +49,7 @@ _ORDER: Final = (
     *(OBJECTS, DESTINATION),
 )
 _FROM_VERSION: Final = {PORT: 1, CLIENT: 1, OPERATION_METHOD: 2, CONFIRMATION: 2}
+_PARTS: Final = {4: 0, 5: 1, 6: 2}  # of a push object, and the version that they show
 
 
 class SetPushSetup(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
@@ -121,7 +122,13 @@ async def perform(session: MeterSession, parameters: SetPushSetup) -> Outcome:
 
 
 async def _version(session: MeterSession, name: LogicalName) -> int:
-    """The class's version at this meter; StepFailed where its object list has no such push setup, or a later one."""
+    """The class's version at this meter: a push object that stands there shows it, else the long object list does.
+
+    StepFailed where that has no such push setup, or a later one.
+    """
+    elements = await read(session, CosemAttribute(CLASS_ID, name, OBJECTS), Data.elements)
+    if elements and isinstance(elements[0].value, list) and len(elements[0].value) in _PARTS:
+        return _PARTS[len(elements[0].value)]
     attribute = CosemAttribute(ASSOCIATION, session.profile.objects.association, OBJECT_LIST)
 
     def version_in(data: Data) -> int | None:
@@ -220,5 +227,6 @@ SET_PUSH_SETUP = CommandType(
     parameters=SetPushSetup,
     perform=perform,
     check=check,
+    target=object_of(CLASS_ID, "push_setup"),
     summary="Sets what a meter pushes, when and where to, reads it back, and lets it push once where wanted.",
 )

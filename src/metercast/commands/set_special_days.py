@@ -10,7 +10,7 @@ import msgspec
 
 from metercast.commands.contract import CommandType, MeterSession, StepFailed
 from metercast.commands.date_text import parse_date
-from metercast.commands.parameters import ROOT, ProfileObis, check_obis, chosen, require
+from metercast.commands.parameters import ROOT, ProfileObis, check_obis, chosen, object_of, require
 from metercast.commands.steps import read
 from metercast.dlms.cosem import CosemAttribute, CosemMethod
 from metercast.dlms.data import Data, Tag
@@ -168,5 +168,6 @@ SET_SPECIAL_DAYS = CommandType(
     parameters=SetSpecialDays,
     perform=perform,
     check=check,
+    target=object_of(CLASS_ID, "special_days"),
     summary="Replaces the special days table or merges entries into it, and reads it back.",
 )

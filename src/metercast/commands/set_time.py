@@ -14,13 +14,14 @@ from metercast.commands.clock_correction import Limits, Seconds, set_now, time_d
 from metercast.commands.clock_object import (
     ADJUST_TO_MINUTE,
     ADJUST_TO_PRESET_TIME,
+    CLASS_ID,
     PRESET_ADJUSTING_TIME,
     ClockObject,
     Reading,
 )
 from metercast.commands.clock_zone import ClockZone, check_zone, write_zone
 from metercast.commands.contract import CommandType, MeterSession, StepFailed
-from metercast.commands.parameters import ProfileObis, check_obis, require
+from metercast.commands.parameters import ProfileObis, check_obis, object_of, require
 from metercast.dlms.data import Data
 from metercast.domain.command import CommandTraits, ConflictGroup
 from metercast.domain.outcome import Outcome
@@ -135,5 +136,6 @@ SET_TIME = CommandType(
     parameters=SetTime,
     perform=perform,
     check=check,
+    target=object_of(CLASS_ID, "clock"),
     summary="Sets the meter's clock and the rules of its local time, zone and daylight saving, and verifies both.",
 )

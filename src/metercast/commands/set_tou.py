@@ -29,10 +29,10 @@ from metercast.commands.calendar import (
     check_calendar,
 )
 from metercast.commands.calendar_codec import Manner, Tables, decode_tables, differences, encode_calendar, tables_json
-from metercast.commands.calendar_object import ACTIVATION_TIME, ACTIVE, PASSIVE, CalendarObject
+from metercast.commands.calendar_object import ACTIVATION_TIME, ACTIVE, CLASS_ID, PASSIVE, CalendarObject
 from metercast.commands.calendar_rules import check_rules
 from metercast.commands.contract import CommandType, FollowUp, MeterRefused, MeterSession, StepFailed
-from metercast.commands.parameters import ProfileObis, check_obis, require
+from metercast.commands.parameters import ProfileObis, check_obis, object_of, require
 from metercast.commands.steps import poll, worst
 from metercast.commands.verify_tou import NAME as VERIFY
 from metercast.commands.verify_tou import verification
@@ -217,6 +217,7 @@ SET_TOU = CommandType(
     parameters=SetTou,
     perform=perform,
     check=check,
+    target=object_of(CLASS_ID, "activity_calendar"),
     follow_up=follow_up,
     summary="Writes the passive tariff calendar, verifies it and activates it: at once, at a time, or not at all.",
 )

@@ -11,9 +11,9 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from metercast.commands.clock_correction import Limits, Seconds, set_now
-from metercast.commands.clock_object import SHIFT_TIME, ClockObject, Reading
+from metercast.commands.clock_object import CLASS_ID, SHIFT_TIME, ClockObject, Reading
 from metercast.commands.contract import CommandType, MeterRefused, MeterSession, StepFailed
-from metercast.commands.parameters import ProfileObis, check_obis, require
+from metercast.commands.parameters import ProfileObis, check_obis, object_of, require
 from metercast.dlms.data import Data
 from metercast.domain.command import CommandTraits, ConflictGroup
 from metercast.domain.outcome import Outcome
@@ -99,5 +99,6 @@ SYNC_CLOCK = CommandType(
     parameters=SyncClock,
     perform=perform,
     check=check,
+    target=object_of(CLASS_ID, "clock"),
     summary="Compares the meter's clock with the server's, corrects it above a threshold, and verifies it.",
 )

@@ -11,9 +11,9 @@ import msgspec
 from metercast.commands.activation import activation_text
 from metercast.commands.calendar import Calendar, check_calendar
 from metercast.commands.calendar_codec import Manner, decode_tables, differences, encode_calendar, tables_json
-from metercast.commands.calendar_object import ACTIVE, CalendarObject
+from metercast.commands.calendar_object import ACTIVE, CLASS_ID, CalendarObject
 from metercast.commands.contract import CommandType, MeterSession, StepFailed
-from metercast.commands.parameters import ProfileObis, check_obis
+from metercast.commands.parameters import ProfileObis, check_obis, object_of
 from metercast.domain.command import CommandTraits
 from metercast.domain.outcome import Outcome
 from metercast.domain.retry import Resend
@@ -52,6 +52,7 @@ VERIFY_TOU = CommandType(
     parameters=VerifyTou,
     perform=perform,
     check=check,
+    target=object_of(CLASS_ID, "activity_calendar"),
     summary="Reads the active tariff calendar and compares it with the one that is given.",
 )
 

@@ -266,7 +266,10 @@ class ClientAssociation:
             return Send(outgoing[0], tuple(outgoing[1:])) if outgoing else Waiting()
         if apdu[0] == GENERAL_BLOCK_TRANSFER:
             raise UnexpectedAnswer("a general-block-transfer inside another")
-        return self._receive_notification(apdu) if apdu[0] in _NOTIFICATION_TAGS else self._receive_answer(apdu)
+        event = self._receive_notification(apdu) if apdu[0] in _NOTIFICATION_TAGS else self._receive_answer(apdu)
+        if isinstance(event, (Ignored, Notified)):
+            exchange.go_on()
+        return event
 
     @property
     def awaits_blocks(self) -> bool:

@@ -33,11 +33,6 @@ class BlockExchange:
         return self._outgoing.is_sent
 
     @property
-    def has_whole(self) -> bool:
-        """An APDU came in, whole."""
-        return self._incoming.is_whole
-
-    @property
     def is_under_way(self) -> bool:
         """Blocks were sent or received, and no APDU came in whole: `again` has something to ask for."""
         return self._incoming.is_under_way or (self._outgoing.is_begun and not self._incoming.is_whole)
@@ -60,6 +55,10 @@ class BlockExchange:
         if whole == b"":
             raise DecodeError("general blocks that carry no APDU")
         return outgoing, whole
+
+    def go_on(self) -> None:
+        """The APDU that came whole was not the one that is waited for: another follows, and the numbers go on."""
+        self._incoming.is_whole = False
 
     def again(self) -> list[bytes]:
         """What to send after a silence: it asks for what was lost. Never the end of an APDU: that could run twice."""

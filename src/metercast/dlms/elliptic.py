@@ -3,7 +3,7 @@
 from typing import Final, NamedTuple
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key, l
 from metercast.dlms.errors import EncodeError, SecurityError
 
 _PEM = "-----BEGIN "
+_UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion)  # what the library raises at PEM
 
 
 class Curve(NamedTuple):
@@ -53,7 +54,7 @@ class PublicKey:
                 key = load_pem_public_key(text.encode())  # type: ignore[assignment]
             else:
                 return cls.from_octets(bytes.fromhex(text), suite)
-        except ValueError:
+        except _UNREADABLE:
             raise EncodeError("a public key is neither hex of its coordinates nor PEM") from None
         if not isinstance(key, ec.EllipticCurvePublicKey):
             raise EncodeError("a public key that is not on an elliptic curve")
@@ -119,7 +120,7 @@ class PrivateKey:
                 if len(octets) != curve.size:
                     raise EncodeError(f"a private key of suite {suite} has {curve.size} octets")
                 key = ec.derive_private_key(int.from_bytes(octets, "big"), curve.curve)
-        except (ValueError, TypeError):
+        except _UNREADABLE:
             raise EncodeError("a private key is neither hex of its number nor PEM without a passphrase") from None
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise EncodeError("a private key that is not of an elliptic curve")

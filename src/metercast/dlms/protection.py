@@ -31,6 +31,7 @@ from metercast.dlms.general_protection import (
     encode_general,
 )
 from metercast.dlms.initiate import INITIATE_REQUEST, INITIATE_RESPONSE
+from metercast.dlms.notification import NOTIFICATIONS
 from metercast.dlms.service_error import CONFIRMED_SERVICE_ERROR, EXCEPTION_RESPONSE
 
 Counters = Iterator[int] | Callable[[], int]
@@ -41,7 +42,7 @@ NO_COUNTERS: Iterator[int] = iter(())
 CIPHERED_TAGS = frozenset(PLAIN_TAGS) | frozenset(DED_PLAIN_TAGS) | {GENERAL_GLO, GENERAL_DED}
 
 _EVER_PLAIN = frozenset({EXCEPTION_RESPONSE, CONFIRMED_SERVICE_ERROR})
-_EVER_GLOBAL = frozenset({INITIATE_RESPONSE, CONFIRMED_SERVICE_ERROR})
+_EVER_GLOBAL = frozenset({INITIATE_RESPONSE, CONFIRMED_SERVICE_ERROR}) | NOTIFICATIONS  # what is no answer
 
 
 class Protector:

@@ -203,6 +203,8 @@ class AssociationSecrets(msgspec.Struct, frozen=True, rename="camel", omit_defau
     @property
     def pending(self) -> list[SecretKind]:
         """Those for which another one is kept that may be the meter's."""
+        if not self.replacements:
+            return []
         return [kind for kind in SecretKind if self.replacement(kind).pending is not None]
 
 

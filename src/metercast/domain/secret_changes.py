@@ -39,11 +39,14 @@ def promote(secrets: AssociationSecrets, kind: SecretKind, value: str, now: date
     return _with(secrets.with_value(kind, value), kind, Replacement(replaced_at=now, task_id=found.task_id))
 
 
-def give(secrets: AssociationSecrets, kind: SecretKind, value: str | None) -> AssociationSecrets:
+def give(
+    secrets: AssociationSecrets, kind: SecretKind, value: str | None, *, replacing: bool = False
+) -> AssociationSecrets:
     """A user says that the secret is `value`, None that there is none.
 
     One that Metercast made is nowhere else: it stays beside what is given, as pending, and the meter decides. Raises
-    StillNeeded where it would be lost: removed, or a third one beside two that may be the meter's.
+    StillNeeded where it would be lost: removed, or a third one beside two that may be the meter's. `replacing`: another
+    secret of the association is pending, and the combinations that may be the meter's would be too many.
     """
     present, found = secrets.value(kind), secrets.replacement(kind)
     if value is None and (present is not None or found.pending is None) and (found.pending or found.replaced_at):
@@ -56,6 +59,8 @@ def give(secrets: AssociationSecrets, kind: SecretKind, value: str | None) -> As
         if present is not None:
             raise StillNeeded(kind)
         return secrets.with_value(kind, value)
+    if replacing:
+        raise StillNeeded(kind)
     return _with(secrets.with_value(kind, value), kind, Replacement(present, found.replaced_at, found.replaced_at))
 
 

@@ -1,12 +1,13 @@
 """Which secrets an association may be opened with: the current ones, and one that is pending beside them."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from metercast.commands.contract import StepFailed
 from metercast.dlms.settings import AssociationSettings
-from metercast.domain.meter import Association, AssociationSecrets, Authentication, Meter, Protection
+from metercast.domain.meter import Association, Authentication, Meter, Protection
 from metercast.domain.replacement import SecretKind
 from metercast.domain.words import ErrorClass, ErrorWord
 from metercast.driver.credentials import management_settings
@@ -27,10 +28,10 @@ _SUSPECT = _SAID | {ErrorWord.TIMEOUT, ErrorWord.CONNECTION_LOST}
 
 
 class Candidate(NamedTuple):
-    """`kind` names the secret that is not the current but the pending one; None: all are current."""
+    """`kinds` name the secrets that are not the current but the pending ones; none: all are current."""
 
     settings: AssociationSettings
-    kind: SecretKind | None
+    kinds: tuple[SecretKind, ...]
 
 
 def used_secrets(association: Association) -> frozenset[SecretKind]:
@@ -51,25 +52,27 @@ def used_secrets(association: Association) -> frozenset[SecretKind]:
 def candidates(meter: Meter, profile: Profile) -> list[Candidate]:
     """The current secrets first. Meters lock out, and so a wrong try must not repeat itself: where the pending secret
     is the meter's, the first association that tells so makes it the current one; where the old one is, nothing was
-    tried in vain. A secret is proved before the next one is replaced, so that there are two candidates at most.
+    tried in vain.
+
+    There are two at most. A secret is proved before the next one is replaced; where several are pending, an old record
+    was put over secrets that Metercast had made, and the meter holds all of these or none.
 
     Raises StepFailed as `management_settings` does.
     """
     used = used_secrets(meter.record.management)
     pending = [kind for kind in meter.secrets_of(meter.record.management_name).pending if kind in used]
-    found = [Candidate(management_settings(meter, profile), None)]
-    return found + [Candidate(management_settings(with_pending(meter, kind), profile), kind) for kind in pending]
+    found = [Candidate(management_settings(meter, profile), ())]
+    return [*found, candidate(meter, profile, pending)] if pending else found
 
 
-def with_pending(meter: Meter, kind: SecretKind) -> Meter:
-    """The meter with what is pending in the place of what is current."""
+def candidate(meter: Meter, profile: Profile, kinds: Sequence[SecretKind]) -> Candidate:
+    """With what is pending of these kinds in the place of what is current."""
     name = meter.record.management_name
     secrets = meter.secrets_of(name)
-    return with_secrets(meter, name, secrets.with_value(kind, secrets.replacement(kind).pending))
-
-
-def with_secrets(meter: Meter, name: str, secrets: AssociationSecrets) -> Meter:
-    return msgspec.structs.replace(meter, secrets={**meter.secrets, name: secrets})
+    for kind in kinds:
+        secrets = secrets.with_value(kind, secrets.replacement(kind).pending)
+    pending = msgspec.structs.replace(meter, secrets={**meter.secrets, name: secrets})
+    return Candidate(management_settings(pending, profile), tuple(kinds))
 
 
 def said_no(failure: StepFailed) -> bool:

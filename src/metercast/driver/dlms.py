@@ -9,9 +9,11 @@ from datetime import UTC, datetime
 import msgspec
 
 from metercast.commands.contract import StepFailed
+from metercast.commands.object_lists import ObjectLists, check_target
 from metercast.domain.meter import Meter
 from metercast.domain.outcome import Outcome, Phase
 from metercast.domain.words import ErrorWord
+from metercast.driver.contact import Means
 from metercast.driver.contract import Checkpoint, Command, GiveBack
 from metercast.driver.conversation import ExceptionAnswer
 from metercast.driver.counters import InvocationCounters
@@ -65,17 +67,20 @@ class DlmsDriver:
         challenge: Callable[[], bytes] = _challenge,
         clock: Callable[[], datetime] = _now,
     ) -> None:
-        self._connector = connector
-        self._counters = counters
         self._watchdog = Watchdog(timeouts or Timeouts())
         self._require_identity = require_identity
         self._profiles = profiles
-        self._images = images
-        self._keeper = keeper
-        self._memory = memory or MeterMemory()
         self._tracer = tracer
-        self._challenge = challenge
-        self._clock = clock
+        self._means = Means(
+            connector=connector,
+            counters=counters,
+            memory=memory or MeterMemory(),
+            object_lists=ObjectLists(),
+            challenge=challenge,
+            clock=clock,
+            keeper=keeper,
+            images=images,
+        )
         self.notified = 0
 
     async def execute(self, command: Command, meter: Meter, checkpoint: Checkpoint) -> Outcome:
@@ -85,19 +90,7 @@ class DlmsDriver:
             detail = f"profile {meter.record.profile!r} of the meter's record: {error}"
             return Outcome.failed(ErrorWord.UNKNOWN_PROFILE, detail[:MAX_DETAIL], Phase.BEFORE_ASSOCIATION)
         watch = self._watchdog.watch(self._watchdog.timeouts.of_meter(meter.record.connection))
-        session = DlmsSession(
-            meter,
-            checkpoint,
-            self._connector,
-            self._counters,
-            watch,
-            self._challenge,
-            self._clock,
-            profile,
-            self._memory,
-            self._keeper,
-            self._images,
-        )
+        session = DlmsSession(meter, profile, checkpoint, watch, self._means)
         if self._tracer is not None:
             session.trace = self._tracer.begin(command, meter, checkpoint)
         outcome: Outcome | None = None
@@ -153,6 +146,7 @@ class DlmsDriver:
         await session.keys.associate()
         await check_identity(session)
         await session.keys.adopt()
+        await check_target(session, command.type, command.parameters)
         outcome = await command.type.perform(session, command.parameters)
         await session.release()
         return outcome

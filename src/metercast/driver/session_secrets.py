@@ -11,7 +11,7 @@ from metercast.domain.problem import Problem
 from metercast.domain.replacement import SecretKind
 from metercast.domain.secret_changes import ReplacementLost, promote, stage, withdraw
 from metercast.domain.words import ErrorWord, SecurityEvent
-from metercast.driver.candidates import Candidate, candidates, may_be_a_no, neither, said_no, used_secrets
+from metercast.driver.candidates import Candidate, candidate, candidates, may_be_a_no, neither, said_no, used_secrets
 from metercast.driver.contract import GiveBack
 from metercast.driver.identity import check_identity
 from metercast.driver.keeper import Change
@@ -68,8 +68,15 @@ class SessionSecrets:
     async def stage(self, kind: SecretKind, value: str) -> str:
         self._session.ask_to_change()
         self._alarms = tuple(self._session.alarms)
-        now = self._now
-        await self._change(lambda secrets: stage(secrets, kind, value, now, self._task_id))
+        now, used = self._now, used_secrets(self._session.meter.record.management)
+
+        def change(secrets: AssociationSecrets) -> AssociationSecrets:
+            others = [each for each in secrets.pending if each in used and each is not kind]
+            if others and kind in used:  # a record was put in between
+                raise ReplacementLost(f"the {others[0].value} must be proved before the {kind.value} is replaced")
+            return stage(secrets, kind, value, now, self._task_id)
+
+        await self._change(change)
         staged = self._secrets.replacement(kind).pending
         assert staged is not None
         return staged
@@ -90,8 +97,7 @@ class SessionSecrets:
         session = self._session
         await session.release()
         session.drop()
-        old, *others = candidates(session.meter, session.profile)
-        new = next(each for each in others if each.kind is kind)
+        old, new = (candidate(session.meter, session.profile, kinds) for kinds in ((), (kind,)))
         order = (new, old) if expect_new else (old, new)
         found = await self._open(order, old, tries=said_no)
         await check_identity(session)
@@ -121,12 +127,12 @@ class SessionSecrets:
         session.turn = 0
         before = tuple(session.alarms)
         failures: list[StepFailed] = []
-        for candidate in order:
-            self._begin = 0 if candidate is current else 1
+        for each in order:
+            self._begin = 0 if each is current else 1
             try:
-                await session.connect(candidate.settings, before=current.settings)
+                await session.connect(each.settings, before=current.settings)
             except StepFailed as failure:
-                if failure.error is not ErrorWord.AUTHENTICATION_FAILED or (not failures and order[-1].kind is None):
+                if failure.error is not ErrorWord.AUTHENTICATION_FAILED or (not failures and not order[-1].kinds):
                     raise
                 session.turn = self._begin
                 said = "".join(f"{each.detail}; " for each in failures)
@@ -139,28 +145,36 @@ class SessionSecrets:
                 other_alarms = [each for each in session.alarms if each not in before and each is not _FORGED]
                 if len(order) == 1 or other_alarms or not tries(failure):
                     raise
-                if candidate is not order[-1]:
+                if each is not order[-1]:
                     session.drop()
                 continue
             if failures:
                 self._explain(before)
-            return candidate
+            return each
         raise neither(failures)
 
     async def adopt(self) -> None:
-        """The meter has proved which secrets it holds: a pending one that it holds is current from now on.
+        """The meter has proved which secrets it holds: pending ones that it holds are current from now on, and several
+        that it does not hold are given up (see `candidates`).
 
         Where that can't be stored now the session goes on all the same; the next one finds it out again.
         """
-        kind = self._adopted.kind if self._adopted is not None else None
-        if kind is None:
+        session = self._session
+        if not self.pending:
             return
+        proved = self._adopted.kinds if self._adopted is not None else ()
+        used = used_secrets(session.meter.record.management)
+        refuted = [kind for kind in self.pending if kind in used] if not proved else []
         try:
-            await self.promote(kind)
+            for kind in proved:
+                await self.promote(kind)
+            for kind in refuted if len(refuted) > 1 else ():
+                await self.withdraw(kind)
         except (GiveBack, StepFailed) as error:
-            _log.warning("%s: the new %s could not be stored: %s", self._session.meter.device_id, kind.value, error)
+            _log.warning("%s: what it proved could not be stored: %s", session.meter.device_id, error)
         else:
-            _log.info("%s: the meter holds the new %s", self._session.meter.device_id, kind.value)
+            for kind in proved:
+                _log.info("%s: the meter holds the new %s", session.meter.device_id, kind.value)
 
     def _explain(self, before: tuple[SecurityEvent, ...]) -> None:
         """What looked forged since then was made with the secret that is now proved."""

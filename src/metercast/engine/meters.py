@@ -92,9 +92,10 @@ class MeterRequest(MeterRecord, frozen=True, rename="camel", forbid_unknown_fiel
         merged: Secrets = {}
         for name, each in self.associations.items():
             merged[name] = stored.get(name, _NO_SECRETS)
+            replacing = bool(merged[name].pending)
             for kind, value in each.given.items():
                 try:
-                    merged[name] = give(merged[name], kind, value)
+                    merged[name] = give(merged[name], kind, value, replacing=replacing)
                 except StillNeeded:
                     raise _still_needed(name, [kind]) from None
             check_secrets(name, merged[name], each.security_suite)

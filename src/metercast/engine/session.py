@@ -66,7 +66,12 @@ class Session:
         )
 
     async def settle(self, progress: Any) -> None:
-        """Where the store is away it is asked again until the lease's own deadline."""
+        """Where the store is away it is asked again until the lease's own deadline.
+
+        What was not heard to be kept may have been: it is true all the same, and does no harm.
+        """
+        if not self.bucket.holds_lease:
+            raise GiveBack("the lease ran out")
         keep = partial(self.keep, self.bucket.lease, self.begun.position, self.begun.tries, progress)
         try:
             async with asyncio.timeout(self.bucket.deadline - time.monotonic()):
