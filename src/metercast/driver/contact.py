@@ -7,10 +7,10 @@ from datetime import datetime
 
 import msgspec
 
-from metercast.commands.contract import StepFailed
+from metercast.commands.contract import SelectionUnavailable, StepFailed
 from metercast.commands.object_lists import ObjectLists
 from metercast.dlms.association import ClientAssociation
-from metercast.dlms.cosem import CosemAttribute
+from metercast.dlms.cosem import CosemAttribute, Selection
 from metercast.dlms.data import Data
 from metercast.dlms.errors import DlmsError, ReplayError, SecurityError
 from metercast.dlms.events import Associated, GetResult
@@ -36,9 +36,9 @@ from metercast.driver.failures import (
     unexpected,
 )
 from metercast.driver.images import ImageShelf
+from metercast.driver.keeper import Keeper
 from metercast.driver.links import link_to
 from metercast.driver.memory import MeterMemory
-from metercast.driver.session_secrets import Keeper
 from metercast.driver.supply import CounterSupply
 from metercast.driver.tracing import SessionTracer
 from metercast.driver.transport import Connector, Transport
@@ -178,6 +178,9 @@ class MeterContact:
         await self._supply.catch_up(last_accepted, self.profile.association.max_counter_jump)
         return True
 
+    async def get(self, attribute: CosemAttribute, selection: Selection | None = None) -> Data:
+        return await _read(await self._open(), Step("GET", attribute), attribute, selection)
+
     async def read_as_public(self, settings: AssociationSettings, attribute: CosemAttribute) -> Data:
         """One GET in an association of the public client, on a transport of its own."""
         conversation = await self._converse(settings, None)
@@ -185,14 +188,9 @@ class MeterContact:
         try:
             conversation.send(conversation.association.associate())
             await conversation.associated()
-            conversation.send(conversation.association.get(attribute))
-            event = await conversation.answer(what)
-            if not isinstance(event, GetResult):
-                raise unexpected(what, event)
-            if event.data is None:
-                raise refused_by(what, event.error)
+            data = await _read(conversation, what, attribute)
             await conversation.release()
-            return event.data
+            return data
         except DlmsError as error:
             raise failure_of(error, what) from error
         finally:
@@ -212,6 +210,9 @@ class MeterContact:
     def turn(self, turn: int) -> None:
         self._means.memory.set_turn(self.meter.device_id, turn)
 
+    def now(self) -> datetime:
+        return self._means.clock()
+
     async def sleep(self, seconds: float) -> None:
         try:
             await self._watch.sleep(seconds)
@@ -221,6 +222,11 @@ class MeterContact:
     def may_send(self) -> None:
         """GiveBack without the lease."""
         self._checkpoint.may_send()
+
+    def ask_to_change(self) -> None:
+        """Once, before the first change; after that the session finishes what it began."""
+        if self.phase is not Phase.CHANGING:
+            self._checkpoint.may_change()
 
     def use_secrets(self, secrets: Secrets) -> None:
         """From the next association on."""
@@ -307,3 +313,21 @@ class MeterContact:
         if conversation.needs_counters:
             await conversation.prepare()
         return conversation
+
+
+async def _read(
+    conversation: Conversation, what: Step, attribute: CosemAttribute, selection: Selection | None = None
+) -> Data:
+    if selection is not None and not conversation.association.negotiated.has_selective_access:
+        raise SelectionUnavailable(ErrorWord.SERVICE_NOT_SUPPORTED, f"{what}: selective access was not negotiated")
+    try:
+        apdu = conversation.association.get(attribute, selection)
+    except DlmsError as error:
+        raise failure_of(error, what) from error
+    conversation.send(apdu)
+    event = await conversation.answer(what)
+    if not isinstance(event, GetResult):
+        raise unexpected(what, event)
+    if event.data is None:
+        raise refused_by(what, event.error)
+    return event.data

@@ -19,10 +19,10 @@ from metercast.driver.conversation import ExceptionAnswer
 from metercast.driver.counters import InvocationCounters
 from metercast.driver.identity import check_identity
 from metercast.driver.images import ImageShelf
+from metercast.driver.keeper import Keeper
 from metercast.driver.memory import MeterMemory
 from metercast.driver.resync import resynchronise
 from metercast.driver.session import DlmsSession
-from metercast.driver.session_secrets import Keeper
 from metercast.driver.timeouts import Timeouts
 from metercast.driver.tracing import Tracer
 from metercast.driver.transport import Connector

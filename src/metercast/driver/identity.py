@@ -1,18 +1,14 @@
 """Whether the meter is the one that its record names: after association, before anything is changed."""
 
-from typing import TYPE_CHECKING
-
 from metercast.commands.contract import StepFailed
 from metercast.dlms.cosem import CosemAttribute
 from metercast.dlms.data import Data, Tag
 from metercast.dlms.errors import DecodeError
 from metercast.domain.words import ErrorWord, SecurityEvent
-
-if TYPE_CHECKING:
-    from metercast.driver.session import DlmsSession
+from metercast.driver.contact import MeterContact
 
 
-async def check_identity(session: "DlmsSession") -> None:
+async def check_identity(session: MeterContact) -> None:
     """StepFailed(IdentityMismatch) where what the record names is not what the meter tells."""
     identity, objects = session.meter.record.identity, session.profile.objects
     if identity.server_system_title is not None:
@@ -30,7 +26,7 @@ async def check_identity(session: "DlmsSession") -> None:
             raise _mismatch("logical device name", _text(name), repr(identity.logical_device_name))
 
 
-async def _read(session: "DlmsSession", attribute: CosemAttribute) -> bytes:
+async def _read(session: MeterContact, attribute: CosemAttribute) -> bytes:
     return _octets(await session.get(attribute), attribute)
 
 

@@ -20,6 +20,14 @@ class Sealer(Protocol):
     def open(self, stored: SealedMeter) -> Meter: ...
 
 
+class Keeper(Protocol):
+    """What a session asks for."""
+
+    async def change(self, device_id: str, association: str, change: Change) -> Secrets:
+        """Stores what `change` makes of the association's secrets; all secrets of the meter as they are then."""
+        ...
+
+
 class SecretKeeper:
     """A change is decided on what is stored now, whatever the session began with: of two writers none is forgotten."""
 

@@ -4,14 +4,14 @@ from metercast.commands.contract import StepFailed
 from metercast.dlms.cosem import CosemAttribute
 from metercast.dlms.errors import DecodeError
 from metercast.domain.words import ErrorWord
+from metercast.driver.contact import MeterContact
 from metercast.driver.conversation import ExceptionAnswer
 from metercast.driver.credentials import counter_settings
-from metercast.driver.session import DlmsSession
 
 MAX_VALUE = 0xFFFFFFFF
 
 
-async def resynchronise(session: DlmsSession, failure: StepFailed) -> bool:
+async def resynchronise(session: MeterContact, failure: StepFailed) -> bool:
     """Moves our counter behind the meter's; False where the counter was not what `failure` came from.
 
     What the meter tells is a hint without authentication: it never lowers the counter, and StepFailed
@@ -27,7 +27,7 @@ async def resynchronise(session: DlmsSession, failure: StepFailed) -> bool:
     return await session.catch_up(last_accepted)
 
 
-async def _read_counter(session: DlmsSession) -> int:
+async def _read_counter(session: MeterContact) -> int:
     counter = _counter_of(session)
     data = await session.read_as_public(counter_settings(session.meter, session.profile), counter)
     try:
@@ -39,7 +39,7 @@ async def _read_counter(session: DlmsSession) -> int:
     return value
 
 
-def _counter_of(session: DlmsSession) -> CosemAttribute:
+def _counter_of(session: MeterContact) -> CosemAttribute:
     """The object that tells the counter of the client that we are (catalogue 2.7)."""
     record, profile = session.meter.record, session.profile
     name = record.management_name

@@ -1,15 +1,14 @@
 """One session with one meter, as commands see it: what they read and change, and how far it came."""
 
 from collections.abc import Callable, Hashable, Sequence
-from datetime import datetime
 from typing import Any
 
-from metercast.commands.contract import MeterRefused, SelectionUnavailable, StepFailed
+from metercast.commands.contract import MeterRefused, StepFailed
 from metercast.commands.object_lists import ObjectLists
-from metercast.dlms.cosem import CosemAttribute, CosemMethod, Selection
+from metercast.dlms.cosem import CosemAttribute, CosemMethod
 from metercast.dlms.data import Data
 from metercast.dlms.errors import DlmsError
-from metercast.dlms.events import ActionResult, GetResult, SetResult
+from metercast.dlms.events import ActionResult, SetResult
 from metercast.dlms.results import ActionResultCode
 from metercast.domain.firmware import FirmwareImage, Transferred
 from metercast.domain.meter import Meter
@@ -86,26 +85,6 @@ class DlmsSession(MeterContact):
     def send_delay(self) -> float:
         return self._conversation.send_delay if self._conversation is not None else 0.0
 
-    def now(self) -> datetime:
-        return self._means.clock()
-
-    async def get(self, attribute: CosemAttribute, selection: Selection | None = None) -> Data:
-        conversation = await self._open()
-        what = Step("GET", attribute)
-        if selection is not None and not conversation.association.negotiated.has_selective_access:
-            raise SelectionUnavailable(ErrorWord.SERVICE_NOT_SUPPORTED, f"{what}: selective access was not negotiated")
-        try:
-            apdu = conversation.association.get(attribute, selection)
-        except DlmsError as error:
-            raise failure_of(error, what) from error
-        conversation.send(apdu)
-        event = await conversation.answer(what)
-        if not isinstance(event, GetResult):
-            raise unexpected(what, event)
-        if event.data is None:
-            raise refused_by(what, event.error)
-        return event.data
-
     async def get_list(self, attributes: Sequence[CosemAttribute]) -> list[Data | MeterRefused]:
         return await self._lists.read(attributes)
 
@@ -143,11 +122,6 @@ class DlmsSession(MeterContact):
     async def end(self) -> None:
         self.keys.end()
         await super().end()
-
-    def ask_to_change(self) -> None:
-        """Once, before the first change; after that the session finishes what it began."""
-        if self.phase is not Phase.CHANGING:
-            self._checkpoint.may_change()
 
     def _send_change(self, conversation: Conversation, apdu: bytes) -> None:
         conversation.send(apdu)

@@ -3,31 +3,22 @@
 import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
 
 from metercast.commands.contract import StepFailed
-from metercast.domain.meter import AssociationSecrets, Secrets
+from metercast.domain.meter import AssociationSecrets
 from metercast.domain.problem import Problem
 from metercast.domain.replacement import SecretKind
 from metercast.domain.secret_changes import ReplacementLost, promote, stage, withdraw
 from metercast.domain.words import ErrorWord, SecurityEvent
 from metercast.driver.candidates import Candidate, candidate, candidates, may_be_a_no, neither, said_no, used_secrets
+from metercast.driver.contact import MeterContact
 from metercast.driver.contract import GiveBack
 from metercast.driver.identity import check_identity
-from metercast.driver.keeper import Change
-
-if TYPE_CHECKING:
-    from metercast.driver.session import DlmsSession
+from metercast.driver.keeper import Change, Keeper
 
 _FORGED = SecurityEvent.FORGED
 
 _log = logging.getLogger(__name__)
-
-
-class Keeper(Protocol):
-    """Stores changed secrets; see driver.keeper.SecretKeeper."""
-
-    async def change(self, device_id: str, association: str, change: Change) -> Secrets: ...
 
 
 class SessionSecrets:
@@ -38,7 +29,7 @@ class SessionSecrets:
 
     __slots__ = ("_adopted", "_alarms", "_begin", "_keeper", "_session", "_task_id")
 
-    def __init__(self, session: "DlmsSession", keeper: Keeper | None, task_id: str) -> None:
+    def __init__(self, session: MeterContact, keeper: Keeper | None, task_id: str) -> None:
         self._session = session
         self._keeper = keeper
         self._task_id = task_id
