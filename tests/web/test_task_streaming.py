@@ -109,8 +109,6 @@ async def test_results_that_break_off_are_no_valid_answer(socket_api: Api, monke
     monkeypatch.setattr(socket_api.parts.store, "stream_results", breaking)
     received = bytearray()
     with pytest.raises(httpx.RemoteProtocolError):
-        async with socket_api.client.stream("GET", f"/tasks/{task_id}/results") as response:
-            async for piece in response.aiter_raw():
-                received += piece
+        await _receive(socket_api, f"{task_id}/results", received)
     assert received.endswith(b"}\n")
     assert 0 < received.count(b"\n") < 3_000
