@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from tests.cli.support import answers, running_simulator
 
+from metercast.probe.report import Report
+
 PAGE = (Path(__file__).parents[2] / "docs" / "first-contact.md").read_text()
 
 
@@ -42,3 +44,8 @@ def test_the_probe_of_the_page_comes_out(capsys: pytest.CaptureFixture[str], tmp
     assert without_numbers(printed.partition("\n\n")[0]) == without_numbers(shown)
     assert "device record, without secrets" in printed
     assert "profile mmm-meter.toml" in printed
+
+
+def test_the_page_names_the_fields_of_the_report() -> None:
+    told = re.sub(r"\s+", " ", PAGE).partition("prints all of it as one object:")[2].partition("The exit code")[0]
+    assert re.findall(r"`(\w+)`", told) == list(Report.__struct_encode_fields__)

@@ -5,7 +5,7 @@ import json
 import pytest
 from tests.dlms.meter import AK, CLIENT, EK, SERVER, seal
 
-from metercast.dlms.ciphering import BOTH, KEY_SIZES, Cipher, encode_ded
+from metercast.dlms.ciphering import AUTHENTICATED, BOTH, KEY_SIZES, Cipher, encode_ded, encode_glo
 from metercast.dlms.deciphering import Keys
 from metercast.dlms.describe import ApduReader, describe
 from metercast.dlms.elliptic import PrivateKey
@@ -288,3 +288,18 @@ def test_a_wrapped_key_is_not_shown() -> None:
     shown = text(GeneralCiphering(heading, WrappedKey(2, wrapped), bytes.fromhex("3000000001aabbccdd")).encode())
     assert "wrapped: 24 octets" in shown
     assert wrapped.hex() not in shown
+
+
+def test_what_is_only_authenticated_is_read_without_keys_and_its_secrets_are_not_shown() -> None:
+    vector = "C81E1001234567C0010000080000010000FF020006725D910F9221D263877516"
+    shown = text(bytes.fromhex(vector))
+    assert "authentication tag: not checked" in shown
+    assert "class 8 0.0.1.0.0.255 attribute 2" in shown
+    title = bytes.fromhex("4d4d4d0000bc614e")
+    assert "not checked" not in text(bytes.fromhex(vector), Keys(EK, AK, title))
+    with pytest.raises(SecurityError):
+        describe(bytes.fromhex(vector), [Keys(EK, EK, title)])
+    secret = bytes.fromhex("c101c1000f0000280000ff070009085345435245543131")
+    shown = text(encode_glo(Cipher(EK, AK), AUTHENTICATED, CLIENT, 7, secret))
+    assert "a secret, not shown" in shown
+    assert "5345435245543131" not in shown

@@ -10,6 +10,7 @@ from tests.capture.captures import wrapper
 from tests.probe.servers import answering, serving
 
 from metercast.dlms.datetimes import CosemDateTime, DeviationSign
+from metercast.dlms.hdlc import FrameKind, HdlcAddress, HdlcFrame, decode_frame
 from metercast.probe.probing import NotReached
 from metercast.probe.reading import clock_facts
 
@@ -89,6 +90,29 @@ async def test_a_meter_that_answers_only_an_rlrq() -> None:
         assert report.line.framing == "wrapper"
         assert report.public.answer == "no answer"
         assert counted.connections == 1
+
+
+async def test_a_converter_that_sends_back_what_goes_out() -> None:
+    """Two wires, both directions: the echo comes first, the answer behind it."""
+    meter = HdlcAddress(1, 17, 2).encode()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await read_some(reader):
+            writer.write(data)
+            await writer.drain()
+            if data[:1] != b"\x7e":
+                continue
+            frame = decode_frame(data[1:-1])
+            if frame.destination == meter:
+                await asyncio.sleep(0.02)
+                opens = frame.kind in (FrameKind.SET_NORMAL_RESPONSE_MODE, FrameKind.DISCONNECT)
+                kind = FrameKind.UNNUMBERED_ACKNOWLEDGE if opens else FrameKind.DISCONNECTED_MODE
+                writer.write(HdlcFrame(frame.source, meter, kind).encode())
+
+    async with serving(serve) as (port, _):
+        report = await answering(port, framing="hdlc")
+        assert (report.line.address_size, report.line.physical_device) == (2, 17)
+        assert report.public.answer == "the meter answers with HDLC disconnected mode"
 
 
 async def test_a_meter_that_answers_another_server_address() -> None:

@@ -193,6 +193,25 @@ async def test_a_counter_that_moved_on_is_read_first() -> None:
         assert report.management.answer == "accepted"
 
 
+async def test_the_first_meter_behind_a_gateway_is_found_by_its_usual_number() -> None:
+    async with Simulator(Population.build(2, security="none", gateway=2)) as simulator:
+        _, port = simulator.endpoint("meter-0001")
+        report = await answering(port, **PATIENT)
+        assert report.line.server_sap == 16
+        assert report.identity.logical_device_name == simulator.meter("meter-0001").spec.logical_device_name
+
+
+async def test_a_meter_that_says_that_the_server_is_another() -> None:
+    async with Simulator(with_spec(population("none"), server_sap=17)) as simulator:
+        _, port = simulator.endpoint("meter-0001")
+        report = await answering(port, **PATIENT)
+        assert report.line.server_sap == 17
+        assert report.public.is_open
+        alone = await answering(port, servers=(1,), **PATIENT)
+        assert alone.line.server_sap == 1
+        assert alone.public.answer == "rejected-permanent (1), 7"
+
+
 async def test_meters_behind_a_gateway_answer_at_their_own_server() -> None:
     async with Simulator(Population.build(2, security="none", gateway=2)) as simulator:
         _, port = simulator.endpoint("meter-0002")

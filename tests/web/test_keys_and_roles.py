@@ -38,6 +38,9 @@ CHANGE = [
     ("DELETE", "/images/i"),
     ("DELETE", "/devices/d"),
     ("POST", "/devices/import"),
+    ("POST", "/traces"),
+    ("GET", "/traces"),
+    ("DELETE", "/traces/t"),
 ]
 ADMIN = [("GET", "/keys"), ("POST", "/keys"), ("DELETE", "/keys/k"), ("POST", "/retention/delete")]
 OPEN = [("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/schema"), ("GET", "/schema/openapi.json")]

@@ -1,6 +1,7 @@
 """The task document is streamed: in pieces, in order, and cut off where it can't go on."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
@@ -82,3 +83,32 @@ async def test_without_devices_it_is_one_small_answer(socket_api: Api) -> None:
     response = await socket_api.client.get(f"/tasks/{task_id}?devices=false")
     assert int(response.headers["content-length"]) < 1_000
     assert "devices" not in response.json()
+
+
+async def test_results_come_as_lines_while_the_task_runs(socket_api: Api) -> None:
+    task_id = await _large(socket_api, 1_200)
+    response = await socket_api.client.get(f"/tasks/{task_id}/results")
+    assert response.headers["content-type"] == "application/x-ndjson"
+    assert "content-length" not in response.headers
+    lines = [json.loads(line) for line in response.text.splitlines()]
+    assert [each["deviceId"] for each in lines] == [f"meter-{number:05}" for number in range(1_200)]
+    assert {(each["commandStatus"], each["result"]) for each in lines} == {("PENDING", None)}
+    assert (await socket_api.client.get("/tasks/none/results")).status_code == 404
+
+
+async def test_results_that_break_off_are_no_valid_answer(socket_api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole lines came, and yet the client learns that some are missing."""
+    task_id = await _large(socket_api, 3_000)
+    stream = socket_api.parts.store.stream_results
+
+    async def breaking(task_id: str) -> AsyncIterator[bytes]:
+        async for piece in stream(task_id):
+            yield piece
+            raise StoreUnavailable("the disk is gone")
+
+    monkeypatch.setattr(socket_api.parts.store, "stream_results", breaking)
+    received = bytearray()
+    with pytest.raises(httpx.RemoteProtocolError):
+        await _receive(socket_api, f"{task_id}/results", received)
+    assert received.endswith(b"}\n")
+    assert 0 < received.count(b"\n") < 3_000

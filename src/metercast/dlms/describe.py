@@ -9,7 +9,7 @@ import msgspec
 from metercast.dlms import acse, action, get
 from metercast.dlms import set as set_service
 from metercast.dlms.access import ACCESS_REQUEST, ACCESS_RESPONSE, decode_access_request, decode_access_response
-from metercast.dlms.ciphering import HEADER_SIZE
+from metercast.dlms.ciphering import ENCRYPTED, HEADER_SIZE, TAG_SIZE
 from metercast.dlms.conformance import names
 from metercast.dlms.cosem import CosemAttribute, CosemMethod
 from metercast.dlms.data import CompactArray, Data, Tag, decode_whole
@@ -255,6 +255,11 @@ class ApduReader:
         if ciphered.title:
             head.insert(0, Description("system title", ciphered.title.hex()))
         plaintext = self._ring.open(ciphered)
+        if plaintext is None and not ciphered.security_control & ENCRYPTED:
+            head.append(Description("authentication tag", "not checked"))  # what is inside is in the clear
+            plaintext = ciphered.body[HEADER_SIZE:-TAG_SIZE]
+            if not plaintext:
+                raise DecodeError("a ciphered APDU that is cut short")
         if plaintext is None:
             return Description(name, None, (*head, Description("ciphered", ciphered.body[HEADER_SIZE:].hex())))
         if plaintext[0] in CIPHERED_TAGS:

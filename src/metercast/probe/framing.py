@@ -6,7 +6,16 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from metercast.capture.frames import FrameCutter
-from metercast.dlms.acse import AARE, RLRE, Aarq, ApplicationContext, Rlrq
+from metercast.dlms.acse import (
+    AARE,
+    RLRE,
+    Aare,
+    Aarq,
+    ApplicationContext,
+    AssociationResult,
+    DiagnosticSource,
+    Rlrq,
+)
 from metercast.dlms.conformance import Conformance
 from metercast.dlms.errors import DecodeError, EncodeError
 from metercast.dlms.hdlc import FrameKind, HdlcAddress, HdlcFrame
@@ -15,6 +24,7 @@ from metercast.dlms.initiate import InitiateRequest
 from metercast.dlms.wrapper import WrapperFrame, encode_wrapper
 from metercast.domain.meter import Connection, Framing
 from metercast.driver.transport import Connector, Transport
+from metercast.probe.association import decoded_answer
 from metercast.probe.line import Trace, connect, hear
 from metercast.probe.settings import ProbeSettings
 
@@ -22,6 +32,7 @@ EVERYTHING: Final = Conformance(
     sum(bit.value for bit in Conformance) & ~(Conformance.READ | Conformance.WRITE | Conformance.UNCONFIRMED_WRITE)
 )
 """All services of logical names: only to see which of them a meter offers."""
+_CALLED_NOT_RECOGNIZED: Final = range(7, 11)
 SHOWN_OCTETS: Final = 60
 MAX_NOTES: Final = 50
 
@@ -56,6 +67,9 @@ class FramingSearch:
         found: Heard | None = None
         if settings.framing != "hdlc":
             found = await self._as_wrapper([first])
+            if found is not None and others and _is_elsewhere(found.answer):
+                self._say(f"wrapper, server {first}: not known there")
+                found = await self._as_wrapper(others) or found
         if found is None and settings.framing != "wrapper":
             found = await self._as_hdlc()
         if found is None and settings.framing != "hdlc" and others and not self._is_foreign:
@@ -71,12 +85,15 @@ class FramingSearch:
                     transport.write(encode_wrapper(self._settings.client_sap, server, apdu))
                     heard, closed = await hear(transport, self._settings.timeout, _is_frame)
                     found = self._wrapper_in(heard, server, name)
+                    if found is not None and _is_elsewhere(found.answer) and server != servers[-1]:
+                        break  # this server is not known there; the next may be
                     if found is not None:
                         return await self._released(transport, found)
                     if heard or closed:
                         self._not_dlms(f"wrapper, server {server}", heard)
                         return None
-                self._say(f"wrapper, server {server}: silent")
+                else:
+                    self._say(f"wrapper, server {server}: silent")
         finally:
             await _end(transport)
         return None
@@ -112,9 +129,9 @@ class FramingSearch:
             for address in self._addresses():
                 there = address.encode()
                 transport.write(HdlcFrame(there, here, FrameKind.SET_NORMAL_RESPONSE_MODE).encode())
-                heard, closed = await hear(transport, self._settings.link_timeout, _is_frame)
+                heard, closed = await hear(transport, self._settings.link_timeout, _has_answer)
                 for frame in FrameCutter().feed(heard):
-                    if isinstance(frame, HdlcFrame):
+                    if isinstance(frame, HdlcFrame) and frame.kind is not FrameKind.SET_NORMAL_RESPONSE_MODE:
                         return await self._hdlc_in(transport, address, frame)
                 if closed or heard:
                     self._not_dlms(f"HDLC, {_named(address)}", heard)
@@ -184,6 +201,23 @@ def public_aarq() -> bytes:
 
 def _is_frame(heard: bytes) -> bool:
     return any(isinstance(each, WrapperFrame | HdlcFrame) for each in FrameCutter().feed(heard))
+
+
+def _has_answer(heard: bytes) -> bool:
+    """Of HDLC: a converter may send back what went out before the meter answers."""
+    frames = [each for each in FrameCutter().feed(heard) if isinstance(each, HdlcFrame)]
+    return any(frame.kind is not FrameKind.SET_NORMAL_RESPONSE_MODE for frame in frames)
+
+
+def _is_elsewhere(answer: bytes | None) -> bool:
+    """The AARE says that it is the server's address that is wrong."""
+    aare = decoded_answer(answer)
+    return (
+        isinstance(aare, Aare)
+        and aare.result != AssociationResult.ACCEPTED
+        and aare.diagnostic_source == DiagnosticSource.SERVICE_USER
+        and aare.diagnostic in _CALLED_NOT_RECOGNIZED
+    )
 
 
 async def _end(transport: Transport) -> None:

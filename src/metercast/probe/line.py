@@ -14,6 +14,7 @@ from metercast.driver.transport import Connector, Transport
 MAX_HEARD: Final = 64 * 1024
 _CLOSE_SECONDS: Final = 2.0
 _POLLS: Final = 3
+_LONGEST: Final = 30  # times the patience for a silence: a long answer on a slow line
 
 
 class NoAnswer(TransportError):
@@ -67,8 +68,13 @@ class Line:
         octets = self._link.open()
         if octets:
             await self._write(octets)
-        while not self._link.is_open:
-            await self._read()
+        longest = self._seconds * _POLLS
+        try:
+            async with asyncio.timeout(longest):
+                while not self._link.is_open:
+                    await self._read()
+        except TimeoutError:
+            raise NoAnswer(f"the link did not open in {longest:g} s") from None
 
     async def exchange(self, apdu: bytes) -> bytes:
         """The APDU that comes next."""
@@ -85,8 +91,14 @@ class Line:
             await self._write(octets)
 
     async def receive(self) -> bytes:
-        while not self._inbox:
-            await self._read()
+        """What comes for others, or comes back as an echo, does not prolong the wait for ever."""
+        longest = self._seconds * _LONGEST
+        try:
+            async with asyncio.timeout(longest):
+                while not self._inbox:
+                    await self._read()
+        except TimeoutError:
+            raise NoAnswer(f"no whole answer in {longest:g} s") from None
         return self._inbox.pop(0)
 
     async def close(self) -> None:
