@@ -23,8 +23,8 @@ from dlms_cosem.utils import parse_as_dlms_data
 
 from bench.dlms_peer import AK, CLIENT, CTOS, EK, SERVER, Answers, FloorSession, recorded
 from bench.figure import Figure
-from metercast.commands.calendar import Calendar
-from metercast.commands.calendar_codec import encode_calendar
+from metercast.commands.tariff.calendar import Calendar
+from metercast.commands.tariff.calendar_codec import encode_calendar
 from metercast.dlms.action import ActionResponseNormal, MethodResponse
 from metercast.dlms.association import ClientAssociation
 from metercast.dlms.ciphering import BOTH, Cipher, decode_glo, encode_glo

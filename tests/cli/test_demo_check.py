@@ -8,8 +8,8 @@ import pytest
 
 from metercast.cli.demo.check import FACTORY, check
 from metercast.cli.demo.plan import CALENDAR, GATEWAY_METERS, LAST_MISFIT, MIN_METERS, MISFITS, Plan
-from metercast.commands.calendar_codec import decode_tables, encode_calendar, tables_json
-from metercast.commands.set_tou import SetTou
+from metercast.commands.tariff.calendar_codec import decode_tables, encode_calendar, tables_json
+from metercast.commands.tariff.set_tou import SetTou
 from metercast.dlms.data import encode_data
 from metercast.simulator.calendar import factory_calendar
 from metercast.simulator.faults import parse_fault_rules

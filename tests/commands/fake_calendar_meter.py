@@ -3,9 +3,9 @@
 from tests.commands.calendars import set_tou
 from tests.commands.fake_session import NOW, FakeSession, attribute
 
-from metercast.commands.calendar_codec import encode_calendar
 from metercast.commands.registry import command_type, parse_parameters
-from metercast.commands.set_tou import SetTou
+from metercast.commands.tariff.calendar_codec import encode_calendar
+from metercast.commands.tariff.set_tou import SetTou
 from metercast.dlms.data import Data
 
 OBIS = "0.0.13.0.0.255"

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.commands.calendars import calendars, set_tou
 
-from metercast.commands.calendar import Calendar
-from metercast.commands.calendar_codec import (
+from metercast.commands.registry import command_type, parse_parameters
+from metercast.commands.tariff.calendar import Calendar
+from metercast.commands.tariff.calendar_codec import (
     Tables,
     decode_days,
     decode_name,
@@ -21,8 +22,7 @@ from metercast.commands.calendar_codec import (
     encode_calendar,
     tables_json,
 )
-from metercast.commands.registry import command_type, parse_parameters
-from metercast.commands.set_tou import SetTou
+from metercast.commands.tariff.set_tou import SetTou
 from metercast.dlms.data import Data, decode_whole, encode_data
 from metercast.dlms.errors import DlmsError
 

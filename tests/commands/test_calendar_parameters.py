@@ -9,7 +9,7 @@ from hypothesis import given
 from tests.commands.calendars import calendars, set_tou
 
 from metercast.commands.registry import command_type, parse_parameters
-from metercast.commands.set_tou import SetTou
+from metercast.commands.tariff.set_tou import SetTou
 from metercast.domain.problem import InvalidField
 
 NOW = datetime(2026, 9, 17, tzinfo=UTC)

@@ -7,7 +7,7 @@ import pytest
 from tests.commands.fake_session import NOW, FakeSession, run
 
 from metercast.commands.contract import MeterRefused, StepFailed
-from metercast.commands.image_object import version_text
+from metercast.commands.firmware.image_object import version_text
 from metercast.commands.registry import command_type, parse_parameters
 from metercast.dlms.cosem import CosemAttribute
 from metercast.dlms.data import Data

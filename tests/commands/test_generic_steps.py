@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.commands.fake_session import FakeSession, run
 
 from metercast.commands.contract import StepFailed
-from metercast.commands.typed_data import from_json, to_json
+from metercast.commands.meter.typed_data import from_json, to_json
 from metercast.dlms.data import DONT_CARE, NULL, CompactArray, Data, Tag, TypeDescription
 from metercast.domain.outcome import How
 from metercast.domain.problem import InvalidField

@@ -8,8 +8,8 @@ import pytest
 from tests.commands.fake_session import attribute, run
 from tests.commands.test_read_profile_steps import PERIOD, PROFILE, START, ProfileMeter, capture, clock, quarters
 
-from metercast.commands import profile_progress
 from metercast.commands.contract import StepFailed
+from metercast.commands.readings import profile_progress
 from metercast.dlms.data import Data
 from metercast.domain.outcome import Outcome, OutcomeKind, Phase
 from metercast.domain.words import ErrorWord

@@ -46,7 +46,7 @@ def transferred(session: FakeSession) -> list[tuple[int, bytes]]:
 
 
 async def test_the_golden_apdu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("metercast.commands.replace_keys.randomness.token_hex", lambda octets: GOLDEN_KEY.lower())
+    monkeypatch.setattr("metercast.commands.meter.replace_keys.randomness.token_hex", lambda octets: GOLDEN_KEY.lower())
     made = session()
     assert (await run(made, "REPLACE_KEYS", {"keys": ["encryption"]})).how is How.DONE
     assert made.apdus == [GOLDEN]

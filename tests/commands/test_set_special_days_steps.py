@@ -7,7 +7,7 @@ from tests.commands.fake_session import FakeSession, attribute, run
 
 from metercast.commands.contract import StepFailed
 from metercast.commands.date_text import parse_date
-from metercast.commands.set_special_days import Entry
+from metercast.commands.tariff.set_special_days import Entry
 from metercast.dlms.data import Data, Tag
 from metercast.domain.outcome import How
 from metercast.domain.problem import InvalidField

@@ -35,8 +35,8 @@ def _is_parser(name: str) -> bool:
 
 
 def _modules(package: ModuleType) -> Iterator[ModuleType]:
-    for each in pkgutil.iter_modules(package.__path__):
-        yield importlib.import_module(f"{package.__name__}.{each.name}")
+    for each in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        yield importlib.import_module(each.name)
 
 
 def _in(module: ModuleType, type_: type, is_wanted: Callable[[str], bool]) -> Iterator[Parser]:

@@ -24,8 +24,8 @@ from metercast.capture.dialogue import describe_frames
 from metercast.capture.files import CaptureError
 from metercast.capture.reading import CaptureReader
 from metercast.commands.date_text import parse_date_time
+from metercast.commands.meter.typed_data import from_json, to_json
 from metercast.commands.plain import plain
-from metercast.commands.typed_data import from_json, to_json
 from metercast.devicelists.gurux import gurux_rows
 from metercast.devicelists.gxf import gxf_request_rows
 from metercast.devicelists.joining import Additions

@@ -37,8 +37,8 @@ def test_the_parsers_are_found() -> None:
         "dlms.hdlc.decode_frame",
         "dlms.initiate.decode_initiate_response",
         "dlms.notification.decode_notification",
-        "commands.profile_object.decode_columns",
-        "commands.read_association.objects_json",
+        "commands.readings.profile_object.decode_columns",
+        "commands.meter.read_association.objects_json",
     } <= names
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from metercast.cli.main import main
-from metercast.commands import set_tou
 from metercast.commands.contract import CommandType, MeterSession
 from metercast.commands.registry import register
+from metercast.commands.tariff import set_tou
 from metercast.dlms.cosem import CosemMethod
 from metercast.dlms.data import Data
 from metercast.dlms.logical_name import LogicalName

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from metercast.app import Metercast, http_server, listen
-from metercast.commands.clock_object import Reading
+from metercast.commands.clock.clock_object import Reading
 from metercast.config import Config
 from metercast.dlms.datetimes import CosemDateTime
 from metercast.domain.meter import Meter

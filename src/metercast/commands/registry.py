@@ -1,27 +1,27 @@
 """The command types that there are: one line each."""
 
-from metercast.commands.billing_reset import BILLING_RESET
 from metercast.commands.bundle import bundle_of
+from metercast.commands.clock.read_clock import READ_CLOCK
+from metercast.commands.clock.set_time import SET_TIME
+from metercast.commands.clock.sync_clock import SYNC_CLOCK
 from metercast.commands.contract import CommandType
-from metercast.commands.firmware_update import FIRMWARE_UPDATE
-from metercast.commands.generic import ACTION, GET, SET
-from metercast.commands.get_tou import GET_TOU
+from metercast.commands.firmware.firmware_update import FIRMWARE_UPDATE
+from metercast.commands.firmware.verify_firmware import VERIFY_FIRMWARE
+from metercast.commands.meter.generic import ACTION, GET, SET
+from metercast.commands.meter.read_association import READ_ASSOCIATION
+from metercast.commands.meter.read_security import READ_SECURITY
+from metercast.commands.meter.replace_keys import REPLACE_KEYS
+from metercast.commands.meter.set_push_setup import SET_PUSH_SETUP
 from metercast.commands.parameters import parse_parameters
-from metercast.commands.read_association import READ_ASSOCIATION
-from metercast.commands.read_clock import READ_CLOCK
-from metercast.commands.read_profile import READ_EVENTS, READ_PROFILE
-from metercast.commands.read_registers import READ_INSTANTANEOUS, READ_REGISTERS
-from metercast.commands.read_security import READ_SECURITY
-from metercast.commands.relay import DISCONNECT, RECONNECT
-from metercast.commands.replace_keys import REPLACE_KEYS
-from metercast.commands.set_limiter import SET_LIMITER
-from metercast.commands.set_push_setup import SET_PUSH_SETUP
-from metercast.commands.set_special_days import SET_SPECIAL_DAYS
-from metercast.commands.set_time import SET_TIME
-from metercast.commands.set_tou import SET_TOU
-from metercast.commands.sync_clock import SYNC_CLOCK
-from metercast.commands.verify_firmware import VERIFY_FIRMWARE
-from metercast.commands.verify_tou import VERIFY_TOU
+from metercast.commands.readings.read_profile import READ_EVENTS, READ_PROFILE
+from metercast.commands.readings.read_registers import READ_INSTANTANEOUS, READ_REGISTERS
+from metercast.commands.supply.relay import DISCONNECT, RECONNECT
+from metercast.commands.supply.set_limiter import SET_LIMITER
+from metercast.commands.tariff.billing_reset import BILLING_RESET
+from metercast.commands.tariff.get_tou import GET_TOU
+from metercast.commands.tariff.set_special_days import SET_SPECIAL_DAYS
+from metercast.commands.tariff.set_tou import SET_TOU
+from metercast.commands.tariff.verify_tou import VERIFY_TOU
 from metercast.domain.problem import InvalidField
 
 __all__ = ["COMMANDS", "command_type", "parse_parameters", "register"]

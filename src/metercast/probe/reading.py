@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from metercast.commands.read_association import objects_json
+from metercast.commands.meter.read_association import objects_json
 from metercast.dlms.acse import ApplicationContext, Mechanism
 from metercast.dlms.cosem import CosemAttribute
 from metercast.dlms.data import Data, Tag

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from metercast.cli.demo.plan import CALENDAR, Json, Plan
-from metercast.commands.calendar_codec import decode_tables, encode_calendar, tables_json
 from metercast.commands.parameters import parse_parameters
-from metercast.commands.set_tou import SET_TOU, SetTou
+from metercast.commands.tariff.calendar_codec import decode_tables, encode_calendar, tables_json
+from metercast.commands.tariff.set_tou import SET_TOU, SetTou
 from metercast.dlms.data import decode_whole, encode_data
 
 FACTORY = "FACTORY"

@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from metercast.commands.activation import decode_activation
-from metercast.commands.calendar_codec import (
+from metercast.commands.contract import MeterSession
+from metercast.commands.parameters import chosen
+from metercast.commands.steps import decoded, read, read_all
+from metercast.commands.tariff.activation import decode_activation
+from metercast.commands.tariff.calendar_codec import (
     DayRow,
     SeasonRow,
     Tables,
@@ -14,9 +17,6 @@ from metercast.commands.calendar_codec import (
     decode_seasons,
     decode_weeks,
 )
-from metercast.commands.contract import MeterSession
-from metercast.commands.parameters import chosen
-from metercast.commands.steps import decoded, read, read_all
 from metercast.dlms.cosem import CosemAttribute, CosemMethod
 from metercast.dlms.data import Data
 from metercast.dlms.datetimes import CosemDateTime

@@ -11,12 +11,12 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from metercast.commands.clock_object import CLASS_ID as CLOCK_CLASS
-from metercast.commands.clock_object import TIME, instant_of
+from metercast.commands.clock.clock_object import CLASS_ID as CLOCK_CLASS
+from metercast.commands.clock.clock_object import TIME, instant_of
 from metercast.commands.contract import CommandType, MeterRefused, MeterSession, SelectionUnavailable, StepFailed
 from metercast.commands.parameters import ROOT, Obis, ProfileObis, check_obis, chosen, object_of, require
 from metercast.commands.plain import plain
-from metercast.commands.profile_object import (
+from metercast.commands.readings.profile_object import (
     BUFFER,
     CAPTURE_OBJECTS,
     CAPTURE_PERIOD,
@@ -29,7 +29,7 @@ from metercast.commands.profile_object import (
     decode_columns,
     unpacked_rows,
 )
-from metercast.commands.profile_progress import ProfileProgress
+from metercast.commands.readings.profile_progress import ProfileProgress
 from metercast.commands.scaler_unit import ScalerUnit, decode_scaler_unit, exact, scaler_unit_of
 from metercast.commands.steps import decoded, read_all
 from metercast.commands.units import unit_name

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from metercast.commands.contract import CommandType, MeterRefused, MeterSession, StepFailed
-from metercast.commands.firmware_parameters import Version
-from metercast.commands.image_object import ImageObject, TransferStatus, version_text
+from metercast.commands.firmware.firmware_parameters import Version
+from metercast.commands.firmware.image_object import ImageObject, TransferStatus, version_text
 from metercast.commands.parameters import ProfileObis, check_obis, chosen
 from metercast.commands.steps import read
 from metercast.dlms.cosem import CosemAttribute

@@ -11,9 +11,7 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from metercast.commands.contract import CommandType, MeterSession, StepFailed
-from metercast.commands.parameters import ROOT, Obis, ProfileObis, check_obis, chosen, logical_name, object_of, require
-from metercast.commands.plain import plain
-from metercast.commands.push_parameters import (
+from metercast.commands.meter.push_parameters import (
     OPERATION_METHODS,
     Confirmation,
     Destination,
@@ -26,8 +24,10 @@ from metercast.commands.push_parameters import (
     check_objects,
     check_texts,
 )
-from metercast.commands.read_association import CLASS_ID as ASSOCIATION
-from metercast.commands.read_association import OBJECT_LIST
+from metercast.commands.meter.read_association import CLASS_ID as ASSOCIATION
+from metercast.commands.meter.read_association import OBJECT_LIST
+from metercast.commands.parameters import ROOT, Obis, ProfileObis, check_obis, chosen, logical_name, object_of, require
+from metercast.commands.plain import plain
 from metercast.commands.steps import read, read_indexed
 from metercast.dlms.cosem import CosemAttribute, CosemMethod
 from metercast.dlms.data import Data, Tag

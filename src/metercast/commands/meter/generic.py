@@ -9,8 +9,8 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from metercast.commands.contract import CommandType, MeterSession, StepFailed
+from metercast.commands.meter.typed_data import from_json, to_json
 from metercast.commands.parameters import ROOT, Obis, logical_name
-from metercast.commands.typed_data import from_json, to_json
 from metercast.dlms.cosem import CosemAttribute, CosemMethod, Selection
 from metercast.dlms.data import Data
 from metercast.dlms.logical_name import LogicalName

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from metercast.commands.activation import Activation, LocalTime, check_activation
 from metercast.commands.parameters import ProfileObis, check_obis, require
+from metercast.commands.tariff.activation import Activation, LocalTime, check_activation
 
 MAX_IDENTIFIER = 64
 

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
-from metercast.commands.clock_object import ClockObject, deviation_sign
+from metercast.commands.clock.clock_object import ClockObject, deviation_sign
 from metercast.commands.contract import MeterSession, StepFailed
 from metercast.commands.parameters import ROOT
 from metercast.commands.steps import read_indexed

@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 
-from metercast.commands.activation import activation_text
-from metercast.commands.calendar import Calendar, check_calendar
-from metercast.commands.calendar_codec import Manner, decode_tables, differences, encode_calendar, tables_json
-from metercast.commands.calendar_object import ACTIVE, CLASS_ID, CalendarObject
 from metercast.commands.contract import CommandType, MeterSession, StepFailed
 from metercast.commands.parameters import ProfileObis, check_obis, object_of
+from metercast.commands.tariff.activation import activation_text
+from metercast.commands.tariff.calendar import Calendar, check_calendar
+from metercast.commands.tariff.calendar_codec import Manner, decode_tables, differences, encode_calendar, tables_json
+from metercast.commands.tariff.calendar_object import ACTIVE, CLASS_ID, CalendarObject
 from metercast.domain.command import CommandTraits
 from metercast.domain.outcome import Outcome
 from metercast.domain.retry import Resend

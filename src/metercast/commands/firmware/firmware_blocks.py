@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from metercast.commands.contract import MeterRefused, MeterSession, StepFailed
-from metercast.commands.image_object import ImageObject, TransferStatus
+from metercast.commands.firmware.image_object import ImageObject, TransferStatus
 from metercast.domain.firmware import FirmwareImage, Transferred
 from metercast.domain.words import ErrorClass, ErrorWord
 

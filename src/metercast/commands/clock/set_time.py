@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from metercast.commands.clock_correction import Limits, Seconds, set_now, time_data
-from metercast.commands.clock_object import (
+from metercast.commands.clock.clock_correction import Limits, Seconds, set_now, time_data
+from metercast.commands.clock.clock_object import (
     ADJUST_TO_MINUTE,
     ADJUST_TO_PRESET_TIME,
     CLASS_ID,
@@ -19,7 +19,7 @@ from metercast.commands.clock_object import (
     ClockObject,
     Reading,
 )
-from metercast.commands.clock_zone import ClockZone, check_zone, write_zone
+from metercast.commands.clock.clock_zone import ClockZone, check_zone, write_zone
 from metercast.commands.contract import CommandType, MeterSession, StepFailed
 from metercast.commands.parameters import ProfileObis, check_obis, object_of, require
 from metercast.dlms.data import Data

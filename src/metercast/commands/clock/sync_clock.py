@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from metercast.commands.clock_correction import Limits, Seconds, set_now
-from metercast.commands.clock_object import CLASS_ID, SHIFT_TIME, ClockObject, Reading
+from metercast.commands.clock.clock_correction import Limits, Seconds, set_now
+from metercast.commands.clock.clock_object import CLASS_ID, SHIFT_TIME, ClockObject, Reading
 from metercast.commands.contract import CommandType, MeterRefused, MeterSession, StepFailed
 from metercast.commands.parameters import ProfileObis, check_obis, object_of, require
 from metercast.dlms.data import Data

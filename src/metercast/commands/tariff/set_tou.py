@@ -10,7 +10,10 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from metercast.commands.activation import (
+from metercast.commands.contract import CommandType, FollowUp, MeterRefused, MeterSession, StepFailed
+from metercast.commands.parameters import ProfileObis, check_obis, object_of, require
+from metercast.commands.steps import poll, worst
+from metercast.commands.tariff.activation import (
     Activation,
     activation_instant,
     activation_text,
@@ -19,7 +22,7 @@ from metercast.commands.activation import (
     latest_instant,
     unspecified,
 )
-from metercast.commands.calendar import (
+from metercast.commands.tariff.calendar import (
     Calendar,
     CalendarName,
     Days,
@@ -28,14 +31,18 @@ from metercast.commands.calendar import (
     Weeks,
     check_calendar,
 )
-from metercast.commands.calendar_codec import Manner, Tables, decode_tables, differences, encode_calendar, tables_json
-from metercast.commands.calendar_object import ACTIVATION_TIME, ACTIVE, CLASS_ID, PASSIVE, CalendarObject
-from metercast.commands.calendar_rules import check_rules
-from metercast.commands.contract import CommandType, FollowUp, MeterRefused, MeterSession, StepFailed
-from metercast.commands.parameters import ProfileObis, check_obis, object_of, require
-from metercast.commands.steps import poll, worst
-from metercast.commands.verify_tou import NAME as VERIFY
-from metercast.commands.verify_tou import verification
+from metercast.commands.tariff.calendar_codec import (
+    Manner,
+    Tables,
+    decode_tables,
+    differences,
+    encode_calendar,
+    tables_json,
+)
+from metercast.commands.tariff.calendar_object import ACTIVATION_TIME, ACTIVE, CLASS_ID, PASSIVE, CalendarObject
+from metercast.commands.tariff.calendar_rules import check_rules
+from metercast.commands.tariff.verify_tou import NAME as VERIFY
+from metercast.commands.tariff.verify_tou import verification
 from metercast.dlms.data import Data
 from metercast.dlms.datetimes import CosemDateTime
 from metercast.domain.command import CommandTraits, ConflictGroup

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from metercast.commands.clock_object import ClockObject, Reading, encode_clock
+from metercast.commands.clock.clock_object import ClockObject, Reading, encode_clock
 from metercast.commands.contract import MeterSession, StepFailed
 from metercast.dlms.data import Data
 from metercast.domain.words import ErrorWord

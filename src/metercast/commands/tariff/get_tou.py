@@ -5,12 +5,12 @@ from typing import Literal
 
 import msgspec
 
-from metercast.commands.activation import activation_text, decode_activation
-from metercast.commands.calendar_codec import tables_json
-from metercast.commands.calendar_object import ACTIVATION_TIME, ACTIVE, CLASS_ID, PASSIVE, CalendarObject
 from metercast.commands.contract import CommandType, MeterSession
 from metercast.commands.parameters import ProfileObis, check_obis, object_of
 from metercast.commands.steps import decoded, read_all
+from metercast.commands.tariff.activation import activation_text, decode_activation
+from metercast.commands.tariff.calendar_codec import tables_json
+from metercast.commands.tariff.calendar_object import ACTIVATION_TIME, ACTIVE, CLASS_ID, PASSIVE, CalendarObject
 from metercast.domain.command import CommandTraits
 from metercast.domain.outcome import Outcome
 from metercast.domain.retry import Resend

@@ -7,14 +7,14 @@ would understand them. Two calendars mean the same when their normal forms are e
 from collections.abc import Callable
 from typing import Any, NamedTuple, Self
 
-from metercast.commands.calendar import (
+from metercast.commands.parameters import chosen
+from metercast.commands.tariff.calendar import (
     Calendar,
     Day,
     NameEncoding,
     SeasonStart,
     name_octets,
 )
-from metercast.commands.parameters import chosen
 from metercast.dlms.data import Data, Tag
 from metercast.dlms.datetimes import (
     ANY,

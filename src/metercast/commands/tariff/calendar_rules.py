@@ -1,7 +1,7 @@
 """Whether a calendar fits into a meter of a profile (catalogue 1.1): told before anything is written."""
 
-from metercast.commands.calendar import Calendar, name_octets
 from metercast.commands.contract import StepFailed
+from metercast.commands.tariff.calendar import Calendar, name_octets
 from metercast.domain.words import ErrorWord
 from metercast.profiles.model import CalendarRules
 

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from metercast.commands.clock_object import ClockObject
+from metercast.commands.clock.clock_object import ClockObject
 from metercast.commands.contract import CommandType, MeterSession
 from metercast.commands.parameters import ProfileObis, check_obis
 from metercast.domain.command import CommandTraits

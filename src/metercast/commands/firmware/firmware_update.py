@@ -11,16 +11,16 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from metercast.commands.activation import activation_instant, latest_instant
 from metercast.commands.contract import CommandType, FollowUp, MeterRefused, MeterSession, StepFailed
-from metercast.commands.firmware_blocks import BlockTransfer, Interrupted
-from metercast.commands.firmware_parameters import FirmwareUpdate, Progress, check
-from metercast.commands.image_object import TO_ACTIVATE, ImageObject, TransferStatus, octets_text, version_text
-from metercast.commands.image_schedule import ExecutionTime, ScheduleObject
+from metercast.commands.firmware.firmware_blocks import BlockTransfer, Interrupted
+from metercast.commands.firmware.firmware_parameters import FirmwareUpdate, Progress, check
+from metercast.commands.firmware.image_object import TO_ACTIVATE, ImageObject, TransferStatus, octets_text, version_text
+from metercast.commands.firmware.image_schedule import ExecutionTime, ScheduleObject
+from metercast.commands.firmware.verify_firmware import NAME as VERIFY
+from metercast.commands.firmware.verify_firmware import verification
 from metercast.commands.parameters import chosen
 from metercast.commands.steps import read
-from metercast.commands.verify_firmware import NAME as VERIFY
-from metercast.commands.verify_firmware import verification
+from metercast.commands.tariff.activation import activation_instant, latest_instant
 from metercast.dlms.cosem import CosemAttribute
 from metercast.domain.command import CommandTraits, ConflictGroup
 from metercast.domain.firmware import FirmwareImage, Transferred

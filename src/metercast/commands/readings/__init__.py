@@ -1,0 +1,1 @@
+"""Commands that read what a meter has measured and noted."""
