@@ -119,9 +119,10 @@ async def test_every_octet_of_a_real_session_changed_in_turn(security: str) -> N
                         return data
                     return data[:at] + bytes((data[at] ^ 0x41,)) + data[at + 1 :]
 
-                outcome = await execute(meter, by=driver(Tampered(TcpConnector(), flip), store, SHORT))
+                tampered = Tampered(TcpConnector(), flip)
+                outcome = await execute(meter, by=driver(tampered, store, SHORT))
                 ends_with_a_word(outcome)
-                passed += outcome.succeeded
+                passed += outcome.succeeded and tampered.connections == 1  # a second one is not changed any more
         # What is not protected are a few fields of the AARE that carry no meaning to a client that knows its meter.
         assert passed <= 3
 

@@ -77,14 +77,19 @@ class Played:
 
 
 class Tampered:
-    """A connector whose transports change what is read: `change` gets each chunk and its number, from 1."""
+    """A connector whose transports change what is read: `change` gets each chunk and its number, from 1.
+
+    `connections` is how many there were.
+    """
 
     def __init__(self, connector: Connector, change: Callable[[bytes, int], bytes]) -> None:
         self._connector = connector
         self._change = change
         self.read: list[bytes] = []
+        self.connections = 0
 
     async def connect(self, meter: Meter) -> Transport:
+        self.connections += 1
         return _TamperedTransport(await self._connector.connect(meter), self._change, self.read)
 
 
