@@ -108,7 +108,7 @@ async def test_every_octet_of_a_real_session_changed_in_turn(security: str) -> N
         meter = meter_of(document)
         recorded = Tampered(TcpConnector(), lambda data, number: data)
         store = MemoryCounterStore()
-        assert (await execute(meter, by=driver(recorded, store, SHORT))).succeeded
+        assert (await execute(meter, by=driver(recorded, store))).succeeded
         sizes = [len(data) for data in recorded.read]
         passed = 0
         for number, size in enumerate(sizes[:-1], start=1):  # the last one is the RLRE, which changes nothing
