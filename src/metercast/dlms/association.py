@@ -69,17 +69,21 @@ class State(IntEnum):
     BROKEN = auto()  # the peer's bytes were wrong
 
 
+# By names of their own: to look a member up in its enum costs more than the step that it stands for.
+IDLE, ASSOCIATING, AUTHENTICATING, ASSOCIATED, REQUESTING, RELEASING, CLOSED, BROKEN = State
+
 NEXT: Final[dict[tuple[State, str], State]] = {
-    (State.IDLE, "associate"): State.ASSOCIATING,
-    (State.ASSOCIATED, "get"): State.REQUESTING,
-    (State.ASSOCIATED, "set"): State.REQUESTING,
-    (State.ASSOCIATED, "action"): State.REQUESTING,
-    (State.ASSOCIATED, "access"): State.REQUESTING,
-    (State.ASSOCIATED, "release"): State.RELEASING,
+    (IDLE, "associate"): ASSOCIATING,
+    (ASSOCIATED, "get"): REQUESTING,
+    (ASSOCIATED, "set"): REQUESTING,
+    (ASSOCIATED, "action"): REQUESTING,
+    (ASSOCIATED, "access"): REQUESTING,
+    (ASSOCIATED, "release"): RELEASING,
 }
 """(state, wish) -> state; a wish that is absent raises LocalProtocolError."""
 
-_ENDED: Final = frozenset({State.CLOSED, State.BROKEN})
+_NOTHING: Final = Negotiated()
+_ENDED: Final = frozenset({CLOSED, BROKEN})
 
 
 class ClientAssociation:
@@ -100,11 +104,11 @@ class ClientAssociation:
         self._settings = settings
         self._opening = ClientOpening(settings, counters, challenge, dedicated_key)
         self._protector = self._opening.protector
-        self._state = State.IDLE
+        self._state = IDLE
         self._invoke = 0
         self._transfer: AnyTransfer | None = None
         self._associated: Associated | None = None
-        self._negotiated = Negotiated()
+        self._negotiated = _NOTHING
         self._server_size = 0
         self._exchange: BlockExchange | None = None
 
@@ -193,10 +197,10 @@ class ClientAssociation:
             receive = _RECEIVE.get(state)
             if receive is not None:
                 return receive(self, apdu)
-            if state is State.ASSOCIATED and apdu[0] in _GENERAL:
+            if state is ASSOCIATED and apdu[0] in _GENERAL:
                 return self._unasked(self._protector.unprotect(apdu))
         except DlmsError:
-            self._state = State.BROKEN
+            self._state = BROKEN
             raise
         return Ignored(f"an APDU 0x{apdu[0]:02X} that nobody asked for")
 
@@ -209,7 +213,7 @@ class ClientAssociation:
             return self._unasked(apdu)
         plain = self._protector.unprotect(apdu)
         if plain[0] not in _ANSWERS:
-            return self._refused(plain, State.ASSOCIATED) if plain[0] in _ERRORS else self._unasked(plain)
+            return self._refused(plain, ASSOCIATED) if plain[0] in _ERRORS else self._unasked(plain)
         at, mask = (4, 0xFF) if plain[0] == ACCESS_RESPONSE else (2, 0x0F)
         if len(plain) > at and (plain[at] ^ transfer.invoke) & mask:
             return Ignored(f"an answer to invoke-id {plain[at] & mask}, not to {transfer.invoke & 0x0F}")
@@ -219,7 +223,7 @@ class ClientAssociation:
         if isinstance(outcome, bytes):
             return Send(self._send(outcome))
         self._transfer = None
-        self._state = State.ASSOCIATED
+        self._state = ASSOCIATED
         return outcome
 
     def _receive_block(self, block: bytes) -> Event:
@@ -241,20 +245,20 @@ class ClientAssociation:
     def awaits_blocks(self) -> bool:
         """General blocks are under way, of the request or of its answer: after a silence `again` asks for them."""
         exchange = self._exchange
-        return exchange is not None and self._state is State.REQUESTING and exchange.is_under_way
+        return exchange is not None and self._state is REQUESTING and exchange.is_under_way
 
     def again(self) -> list[bytes]:
         """After a silence, while general blocks are under way: what asks for those that were lost; else nothing.
 
         Nothing is executed twice by it.
         """
-        if self._state is not State.REQUESTING or self._exchange is None:
+        if self._state is not REQUESTING or self._exchange is None:
             return []
         return self._exchange.again()
 
     def _receive_notification(self, apdu: bytes) -> Event:
         """One that shows what it is: plain, or in its service-specific ciphered form."""
-        if self._state in (State.IDLE, State.ASSOCIATING):
+        if self._state in (IDLE, ASSOCIATING):
             return Ignored("a notification before the association")
         if self._protector.control and apdu[0] in NOTIFICATIONS:
             return Ignored("a notification without the protection that is demanded")
@@ -262,21 +266,21 @@ class ClientAssociation:
 
     def _receive_aare(self, apdu: bytes) -> Event:
         if apdu[0] in (EXCEPTION_RESPONSE, CONFIRMED_SERVICE_ERROR):
-            return self._refused(apdu, State.CLOSED)
+            return self._refused(apdu, CLOSED)
         if apdu[0] != AARE:
             raise UnexpectedAnswer(f"an APDU 0x{apdu[0]:02X} where an AARE is due")
         aare = decode_aare(apdu)
         if aare.result != AssociationResult.ACCEPTED:
-            self._state = State.CLOSED
+            self._state = CLOSED
             return self._opening.rejected(aare)
         self._associated, self._negotiated = self._opening.accepted(aare)
         self._server_size = self._associated.server_max_receive_pdu_size
         hls = self._opening.hls
         if hls is not None:
             reply = hls.reply(aare, self._next_invoke())
-            self._state = State.AUTHENTICATING
+            self._state = AUTHENTICATING
             return Send(self._protector.protect(reply))
-        self._state = State.ASSOCIATED
+        self._state = ASSOCIATED
         return self._associated
 
     def _receive_pass_4(self, apdu: bytes) -> Event:
@@ -287,25 +291,25 @@ class ClientAssociation:
         before = self._protector.last_received
         plain = self._protector.unprotect(apdu)
         if plain[0] not in _ANSWERS:
-            return self._refused(plain, State.CLOSED) if plain[0] in _ERRORS else self._unasked(plain)
+            return self._refused(plain, CLOSED) if plain[0] in _ERRORS else self._unasked(plain)
         failure = hls.receive(plain, before)
         if failure is not None:
             if isinstance(failure, Rejected):
-                self._state = State.CLOSED
+                self._state = CLOSED
             return failure
-        self._state = State.ASSOCIATED
+        self._state = ASSOCIATED
         assert self._associated is not None
         return self._associated
 
     def _receive_rlre(self, apdu: bytes) -> Event:
         if apdu[0] in (EXCEPTION_RESPONSE, CONFIRMED_SERVICE_ERROR):
-            return self._refused(apdu, State.CLOSED)
+            return self._refused(apdu, CLOSED)
         if apdu[0] != RLRE:
             return self._unasked(apdu)
         rlre = decode_rlre(apdu)
         if rlre.user_information:
             self._protector.unprotect(rlre.user_information)
-        self._state = State.CLOSED
+        self._state = CLOSED
         return Released(rlre.reason)
 
     # -- steps -----------------------------------------------------------------------------------------------------
@@ -360,9 +364,9 @@ class ClientAssociation:
 
 
 _RECEIVE: Final[dict[State, Callable[[ClientAssociation, bytes], Event]]] = {
-    State.ASSOCIATING: ClientAssociation._receive_aare,
-    State.AUTHENTICATING: ClientAssociation._receive_pass_4,
-    State.REQUESTING: ClientAssociation._receive_answer,
-    State.RELEASING: ClientAssociation._receive_rlre,
+    ASSOCIATING: ClientAssociation._receive_aare,
+    AUTHENTICATING: ClientAssociation._receive_pass_4,
+    REQUESTING: ClientAssociation._receive_answer,
+    RELEASING: ClientAssociation._receive_rlre,
 }
 """What an APDU is taken for; in another state nobody asked for it."""

@@ -11,6 +11,9 @@ from metercast.dlms.results import ActionResultCode
 from metercast.dlms.settings import AssociationSettings, Authentication
 from metercast.dlms.transfers import result_of
 
+_ECDSA = Authentication.HLS_ECDSA
+_SUCCESS = ActionResultCode.SUCCESS
+
 
 class HlsExchange:
     """The proofs of one association. `challenge` is CtoS; EncodeError where it has not 8 to 64 octets.
@@ -60,7 +63,7 @@ class HlsExchange:
         if not isinstance(answer, ActionResponseNormal):
             raise UnexpectedAnswer("pass 4 of HLS does not come in one action-response")
         outcome = result_of(answer.response)
-        if outcome.result is not ActionResultCode.SUCCESS:
+        if outcome.result is not _SUCCESS:
             return Rejected(
                 AssociationResult.REJECTED_PERMANENT,
                 DiagnosticSource.SERVICE_USER,
@@ -88,7 +91,7 @@ class HlsExchange:
 def _prover_of(settings: AssociationSettings) -> hls.Prover | None:
     """None for GMAC, which proves with the ciphering key and a counter."""
     authentication = settings.authentication
-    if authentication is Authentication.HLS_ECDSA:
+    if authentication is _ECDSA:
         assert settings.signing_key is not None
         assert settings.server_public_key is not None
         return hls.Signatures(settings.signing_key, settings.server_public_key)

@@ -86,6 +86,12 @@ class ManufacturerMethod(StrEnum):
     AES_128_ECB = "aes-128-ecb"
 
 
+# By names of their own: they are asked for again and again, and looking a member up in its enum is slow.
+_MANUFACTURER, _GMAC, _ECDSA = Authentication.HLS, Authentication.HLS_GMAC, Authentication.HLS_ECDSA
+_UNPROTECTED = Protection.NONE
+_PLAIN, _CIPHERED = ApplicationContext.LN, ApplicationContext.LN_CIPHERED
+
+
 class AssociationSettings(msgspec.Struct, frozen=True, kw_only=True):
     """One association of one client with one server; its secrets are never printed.
 
@@ -126,7 +132,7 @@ class AssociationSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def needs_keys(self) -> bool:
-        return self.protection is not Protection.NONE or self.authentication is Authentication.HLS_GMAC
+        return self.protection is not _UNPROTECTED or self.authentication is _GMAC
 
     @property
     def needs_client_title(self) -> bool:
@@ -139,7 +145,7 @@ class AssociationSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def application_context(self) -> ApplicationContext:
-        return ApplicationContext.LN if self.protection is Protection.NONE else ApplicationContext.LN_CIPHERED
+        return _PLAIN if self.protection is _UNPROTECTED else _CIPHERED
 
     @property
     def proposed_conformance(self) -> int:
@@ -167,18 +173,18 @@ class AssociationSettings(msgspec.Struct, frozen=True, kw_only=True):
         authentication = self.authentication
         if authentication.needs_password and not self.password:
             raise LocalProtocolError(f"{authentication.value} needs a password")
-        if authentication is Authentication.HLS:
+        if authentication is _MANUFACTURER:
             if self.manufacturer_method is None:
                 raise LocalProtocolError("hls is by the manufacturer: which method the meter uses must be known")
             if len(self.password or b"") > MAX_BLOCK_SECRET:
                 raise LocalProtocolError(f"a secret of {authentication.value} has at most {MAX_BLOCK_SECRET} octets")
-        if authentication is Authentication.HLS_ECDSA:
+        if authentication is _ECDSA:
             if self.security_suite == 0:
                 raise LocalProtocolError("hls-ecdsa needs security suite 1 or 2")
             for name, key in (("our signing key", self.signing_key), ("the server's key", self.server_public_key)):
                 if key is None or key.suite != self.security_suite:
                     raise LocalProtocolError(f"hls-ecdsa: {name} is missing or not of suite {self.security_suite}")
-        if authentication is Authentication.HLS_GMAC and self.broadcast:
+        if authentication is _GMAC and self.broadcast:
             raise LocalProtocolError("hls-gmac proves with the unicast key, not with one of the broadcast key set")
 
     def _check_keys(self) -> None:
@@ -192,7 +198,7 @@ class AssociationSettings(msgspec.Struct, frozen=True, kw_only=True):
             raise LocalProtocolError("a dedicated key is sent to the server, and so needs encryption")
         if self.dedicated and self.broadcast:
             raise LocalProtocolError("a dedicated key is for one server, not of the broadcast key set")
-        if self.general_protection and self.protection is Protection.NONE:
+        if self.general_protection and self.protection is _UNPROTECTED:
             raise LocalProtocolError("general protection needs protection")
 
 
