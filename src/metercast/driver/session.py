@@ -124,7 +124,9 @@ class DlmsSession(MeterContact):
         await super().end()
 
     def _send_change(self, conversation: Conversation, apdu: bytes) -> None:
-        conversation.send(apdu)
+        conversation.send(apdu, self._note_change)
+
+    def _note_change(self) -> None:
         self.phase = Phase.CHANGING
 
     def _shelf(self) -> ImageShelf:
