@@ -9,7 +9,7 @@ import msgspec
 
 from metercast.commands.contract import CommandType, MeterRefused, MeterSession, StepFailed
 from metercast.commands.parameters import ProfileObis, check_obis, object_of
-from metercast.commands.steps import decoded
+from metercast.commands.steps import decoded, given
 from metercast.commands.tariff import script_table, set_special_days
 from metercast.commands.tariff.activation import activation_text, decode_activation
 from metercast.commands.tariff.calendar_codec import tables_json
@@ -83,25 +83,19 @@ def _calendar(target: CalendarObject, parts: Mapping[str, int], results: Results
     """StepFailed where one of its attributes was refused, or is not what its class says."""
     result: dict[str, Any] = {}
     for name, first in parts.items():
-        values = [_value(results[attribute]) for attribute in target.tables(first)]
+        values = [given(results[attribute]) for attribute in target.tables(first)]
         result[name] = tables_json(target.decode_tables(values, first))
     if "passive" in parts:
         armed = target.attribute(ACTIVATION_TIME)
-        result["activationTime"] = activation_text(decoded(_value(results[armed]), decode_activation, armed))
+        result["activationTime"] = activation_text(decoded(given(results[armed]), decode_activation, armed))
     return result
 
 
 def _shown(table: _Table, result: Data | MeterRefused) -> dict[str, Any]:
     try:
-        return decoded(_value(result), table.to_json, table.attribute)
+        return decoded(given(result), table.to_json, table.attribute)
     except StepFailed as failure:
         return {"error": failure.error.value, "errorDetail": failure.detail}
-
-
-def _value(result: Data | MeterRefused) -> Data:
-    if isinstance(result, MeterRefused):
-        raise result
-    return result
 
 
 def _raw(results: Results) -> list[dict[str, Any]]:
