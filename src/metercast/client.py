@@ -198,6 +198,11 @@ class Api:
         """All of them or none: `lines`, `created`, `updated`. Refused names the lines that will not do."""
         return await self._call("POST", "/devices/import", content=lines, headers={"Content-Type": media_type})
 
+    async def import_secrets(self, lines: bytes, media_type: str) -> Json:
+        """As `import_devices`, of secrets alone: for meters that are registered, whose records stay."""
+        sent, only = {"Content-Type": media_type}, {"only": "secrets"}
+        return await self._call("POST", "/devices/import", query=only, content=lines, headers=sent)
+
     # Images
 
     async def put_image(self, name: str, octets: AsyncIterator[bytes], sha256: str) -> Json:

@@ -370,6 +370,65 @@ def test_a_list_of_another_system_with_a_key_file(capsys: Capture, tmp_path: Pat
     assert "write COLUMN=VALUE" in complains(capsys, "devices", "import", str(file), "--set", "x", code=2)
 
 
+def _register(capsys: Capture, tmp_path: Path, *rows: str) -> None:
+    file = tmp_path / "registered.csv"
+    header = "deviceId,host,serverSystemTitle,logicalDeviceName,clientSap,authentication,password"
+    file.write_text("\n".join((header, *rows)))
+    answers(capsys, "devices", "import", str(file))
+
+
+def test_a_key_file_alone_for_meters_that_are_registered(capsys: Capture, tmp_path: Path) -> None:
+    rows = [f"key-{number},10.0.0.{number},4D4D4D00000000A{number},ABC{number},1,lls,p" for number in (1, 2)]
+    _register(capsys, tmp_path, *rows)
+    before = json.loads(answers(capsys, "devices", "show", "key-1"))
+    keys = tmp_path / "keys.csv"
+    command = ("devices", "keys", str(keys))
+    for kind, header in (("deviceId", "Serial"), ("title", "System Title"), ("name", "LDN")):
+        names = {"deviceId": "key-{0}", "title": "4d4d4d00000000a{0}", "name": "ABC{0}"}[kind]
+        lines = [f"{names.format(number)};{'0A' * 16};0x{'0B' * 16};7" for number in (1, 2)]
+        keys.write_text("\n".join((f"{header};GUEK;AK;Batch", *lines)))
+        assert run(list(command)) == 0
+        out, err = capsys.readouterr()
+        assert (out, err) == ("0 created, 2 updated\n", f"{keys}: columns that are not taken over: Batch\n")
+    after = json.loads(answers(capsys, "devices", "show", "key-1"))
+    assert after["secrets"]["management"] == ["password", "encryptionKey", "authenticationKey"]
+    changed = {"secrets", "updatedAt"}
+    assert {**after, **dict.fromkeys(changed)} == {**before, **dict.fromkeys(changed)}
+
+
+def test_a_key_file_with_a_meter_that_is_not_known_changes_none(capsys: Capture, tmp_path: Path) -> None:
+    title, twice = "4D4D4D00000000B1", "4D4D4D00000000B2"
+    _register(capsys, tmp_path, f"kf-1,h,{title},,1,lls,p", f"kf-2,h,{twice},,1,lls,p", f"kf-3,h,{twice},,1,lls,p")
+    keys, key = tmp_path / "keys.csv", "0E" * 16
+    keys.write_text(f"system title,EK\n{title},{key}\n{twice},{key}\n4D4D4D00000000B3,{key}\n4D4D4D00000000B4,\n")
+    report = json.loads(answers(capsys, "devices", "keys", str(keys), "--json", code=1))
+    assert (report["updated"], report["badLines"], report["leftOut"]) == (0, 3, 1)
+    assert [(bad["line"], bad["reason"]) for bad in report["errors"]] == [
+        (3, "more than one registered meter has it"),
+        (4, "no registered meter has it"),
+        (5, "no secret in it"),
+    ]
+    assert json.loads(answers(capsys, "devices", "show", "kf-1"))["secrets"]["management"] == ["password"]
+    assert run(["devices", "keys", str(keys), "--skip-bad"]) == 1
+    out, err = capsys.readouterr()
+    assert out == "0 created, 1 updated, 3 bad lines, 0 good lines left out beside them\n"
+    assert f"{keys}:4: serverSystemTitle: no registered meter has it; received 4D4D4D00000000B3" in err
+    assert key not in out + err
+
+    keys.write_text(f"serial,EK\nkf-1,{key}\nkf-9,{key}\n")
+    report = json.loads(answers(capsys, "devices", "keys", str(keys), "--json", code=1))
+    (bad,) = report["errors"]
+    assert (report["updated"], bad["line"], bad["reason"]) == (0, 3, "no such meter is registered")
+    keys.write_text(f"serial,EK\nkf-1,{key[2:]}")
+    message = complains(capsys, "devices", "keys", str(keys), code=1)
+    assert "line 2: encryptionKey" in message
+    assert key[2:] not in message
+    keys.write_text("serial,host\nkf-1,h")
+    assert "no column holds a secret" in complains(capsys, "devices", "keys", str(keys), code=1)
+    keys.write_text("serial,EK\n")
+    assert "no meter in it" in complains(capsys, "devices", "keys", str(keys), code=1)
+
+
 def test_a_bad_meter_of_another_systems_list_keeps_the_others_back(capsys: Capture, tmp_path: Path) -> None:
     file = tmp_path / "dlms_device.csv"
     file.write_text(

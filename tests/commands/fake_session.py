@@ -7,6 +7,7 @@ from typing import Any
 from tests.commands.fake_keys import FakeKeys
 
 from metercast.commands.contract import MeterRefused, SelectionUnavailable, StepFailed
+from metercast.commands.known_scales import KnownScales
 from metercast.commands.object_lists import ObjectLists
 from metercast.commands.registry import command_type, parse_parameters
 from metercast.dlms.action import ActionRequestNormal
@@ -56,6 +57,8 @@ class FakeSession:
         self.profile = BUILT_IN.get("generic")
         self.model: Hashable | None = ("generic", b"MMM")
         self.object_lists = ObjectLists()
+        self.proof: Hashable | None = b"MMM00001"
+        self.known_scales = KnownScales()
         self.verify_first = False
         self.progress: Any = None
         self.should_yield = False

@@ -1,7 +1,7 @@
 """When the engine says no: nothing is changed any more, and the outcome tells what may have been."""
 
 from tests.commands.calendars import set_tou
-from tests.driver.support import MemoryCounterStore, ScriptedCheckpoint, driver, execute, meter_of
+from tests.driver.support import PATIENT, MemoryCounterStore, ScriptedCheckpoint, driver, execute, meter_of
 
 from metercast.domain.outcome import How, OutcomeKind, Phase
 from metercast.domain.problem import Unavailable
@@ -9,6 +9,7 @@ from metercast.domain.words import ErrorWord
 from metercast.simulator.log import ActionExecuted, AssociationReleased, ServiceAnswered, SessionOpened
 from metercast.simulator.population import Population
 from metercast.simulator.simulator import Simulator
+from metercast.simulator.spec import HdlcSpec
 
 
 def one(security: str = "lls") -> Simulator:
@@ -76,6 +77,25 @@ async def test_a_lost_lease_after_a_change_is_no_give_back() -> None:
         assert (outcome.kind, outcome.error) == (OutcomeKind.FAILED, ErrorWord.OUTCOME_UNKNOWN)
         assert outcome.phase is Phase.CHANGING
         assert sum(isinstance(event, ActionExecuted) for event in simulator.events) == 1
+
+
+async def test_a_change_that_still_waits_for_the_line_was_not_sent() -> None:
+    population = Population.build(1, security="lls", hdlc=HdlcSpec())
+    async with Simulator(population, keep_events=True) as simulator:
+        (document,) = simulator.device_records()
+        document["connection"]["hdlc"]["frameDelaySeconds"] = 0.02
+        # As above with SNRM, and each asked for when it is made and when it is written: the 15th is the ACTION written.
+        for allowed in range(12, 16):
+            before = sum(isinstance(event, ActionExecuted) for event in simulator.events)
+            checkpoint = ScriptedCheckpoint(sends_left=allowed.__ge__)
+            by = driver(timeouts=PATIENT)
+            outcome = await execute(meter_of(document), "DISCONNECT", by=by, checkpoint=checkpoint)
+            executed = sum(isinstance(event, ActionExecuted) for event in simulator.events) - before
+            assert checkpoint.changes == (allowed >= 13)
+            if allowed < 15:
+                assert (outcome.kind, outcome.detail, executed) == (OutcomeKind.GIVEN_BACK, "the lease ran out", 0)
+            else:
+                assert (outcome.error, outcome.phase, executed) == (ErrorWord.OUTCOME_UNKNOWN, Phase.CHANGING, 1)
 
 
 async def test_a_store_that_can_not_reserve_counters_gives_back() -> None:

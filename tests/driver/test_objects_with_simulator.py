@@ -1,6 +1,7 @@
 """Profiles, logs, special days and any object of simulated meters, through real sessions."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from tests.driver.support import ScriptedCheckpoint, driver, execute, meter_of
 from metercast.domain.outcome import How
 from metercast.domain.words import ErrorWord
 from metercast.driver.timeouts import Timeouts
+from metercast.profiles.collection import Profiles
 from metercast.simulator.population import Population
 from metercast.simulator.simulator import Simulator
 from metercast.simulator.spec import DEFAULT_CONFORMANCE, SELECTIVE_ACCESS, HdlcSpec
@@ -95,6 +97,37 @@ async def test_special_days_and_any_object() -> None:
         assert (await execute(meter, "SET", mode, by=by)).how is How.DONE
         unknown = {"class": 3, "obis": "1.0.99.8.0.255", "attribute": 2}
         assert (await execute(meter, "GET", unknown, by=by)).error is ErrorWord.OBJECT_UNDEFINED
+
+
+async def test_what_belongs_to_a_calendar() -> None:
+    async with Simulator(population()) as simulator:
+        (document,) = simulator.device_records()
+        meter, by = meter_of(document), driver()
+        days = {"entries": [{"index": 1, "date": "*-12-25", "dayId": 1}]}
+        await execute(meter, "SET_SPECIAL_DAYS", days, by=by)
+        raw = {"include": ["specialDays", "scripts"], "raw": True}
+        result = (await execute(meter, "GET_TOU", raw, by=by)).result
+        assert result["specialDays"] == days
+        switched = {each["selector"] for each in result["active"]["days"][0]["schedule"]}
+        assert switched <= {each["script"] for each in result["scripts"]["entries"]}
+        assert {each["service"] for script in result["scripts"]["entries"] for each in script["actions"]} == {"execute"}
+        read = [(each["class"], each["attribute"]) for each in result["raw"]]
+        assert read == [*((20, index) for index in range(2, 11)), (11, 2), (9, 2)]
+        name = next(each["hex"] for each in result["raw"] if each["attribute"] == 2)
+        assert bytes.fromhex(name) == b"\x09\x07FACTORY"
+
+
+async def test_a_table_that_the_meter_does_not_show_leaves_the_calendar(tmp_path: Path) -> None:
+    (tmp_path / "bare.toml").write_text('extends = "generic"\n[objects]\ntariff_scripts = "0.0.10.0.99.255"\n')
+    async with Simulator(population()) as simulator:
+        (document,) = simulator.device_records()
+        by = driver(profiles=Profiles.load(tmp_path))
+        raw = {"include": ["scripts"]}
+        outcome = await execute(meter_of({**document, "profile": "bare"}), "GET_TOU", raw, by=by)
+        assert outcome.how is How.DONE, outcome.detail
+        assert outcome.result["scripts"]["error"] == "ObjectUndefined"
+        assert "class 9 0.0.10.0.99.255 attribute 2" in outcome.result["scripts"]["errorDetail"]
+        assert outcome.result["active"]["calendarName"] == "FACTORY"
 
 
 async def test_what_the_meter_says_of_itself() -> None:

@@ -135,6 +135,8 @@ class Gate:
 class ScriptedDriver:
     """Implements driver.contract.Driver, and notes who was in a session with whom, and when."""
 
+    notified = 0
+
     def __init__(self) -> None:
         self.scripts: dict[str, Script] = {}  # by command, or by "command device"
         self.visits: list[Visit] = []

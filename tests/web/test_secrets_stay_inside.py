@@ -84,6 +84,18 @@ async def test_secrets_are_nowhere(log_text: io.StringIO, socket_api: Api, tmp_p
             content=f"deviceId,host,password,encryptionKey\nm-3,h,{PASSWORD},{ENCRYPTION_KEY}\n",
             headers={"Content-Type": "text/csv"},
         ),
+        await client.post(
+            "/devices/import?only=secrets",
+            content=f'{{"deviceId": "m-3", "associations": {{"x": "{ENCRYPTION_KEY}"}}}}\n'
+            f'{{"deviceId": "m-4", "associations": {{"management": "{PASSWORD}"}}}}\n'
+            f'{{"deviceId": "m-9", "associations": {{"management": {{"masterKey": "{ENCRYPTION_KEY}"}}}}}}\n',
+            headers={"Content-Type": "application/x-ndjson"},
+        ),
+        await client.post(
+            "/devices/import?only=secrets",
+            content=f"deviceId,password,encryptionKey\nm-3,{PASSWORD},{ENCRYPTION_KEY}\n",
+            headers={"Content-Type": "text/csv"},
+        ),
         await client.get("/tasks", headers={"Authorization": f"Bearer {PASSWORD}"}),
         await socket_api.submit("m-1", "m-3"),
     ]

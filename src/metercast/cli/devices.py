@@ -1,4 +1,4 @@
-"""The commands `devices import`, `list`, `show`, `put` and `delete`."""
+"""The commands `devices import`, `keys`, `list`, `show`, `put` and `delete`."""
 
 import asyncio
 import sys
@@ -18,7 +18,7 @@ MAX_RECORD = 1 << 20
 
 @click.group()
 def devices() -> None:
-    """Register meters: import, list, show, put, delete."""
+    """Register meters: import, keys, list, show, put, delete."""
 
 
 @devices.command("import")
@@ -77,9 +77,40 @@ def import_(
             assert form != "gurux"
             assert form != "gxf"
             with opened_lines(file, form) as (lines, media_type):
-                return await import_lines(api, lines, media_type, chunk=chunk, skips_bad=skip_bad)
+                return await import_lines(api.import_devices, lines, media_type, chunk=chunk, skips_bad=skip_bad)
 
-    report = asyncio.run(call())
+    return _told(asyncio.run(call()), file, as_json)
+
+
+@devices.command()
+@click.argument("file", metavar="FILE")
+@click.option(
+    "--chunk",
+    type=click.IntRange(1, 100_000),
+    default=DEFAULT_CHUNK,
+    show_default=True,
+    help="Lines of one request: the secrets of all of them are replaced, or of none.",
+)
+@click.option("--skip-bad", is_flag=True, help="Take the good lines beside bad ones too.")
+@json_option
+@with_server
+def keys(*, file: str, chunk: int, skip_bad: bool, server: Server, as_json: bool) -> int:
+    """Replace secrets of registered meters with those in FILE, a vendor's CSV, or on standard input with -.
+
+    A column tells the meter: its deviceId, system title or logical device name. All else of it stays, and a secret that
+    is not in FILE too. A key that Metercast made is not lost. The exit code is 1 where there was a bad line.
+    """
+    from metercast.cli.key_files import import_keys
+
+    async def call() -> Report:
+        async with server.api() as api:
+            return await import_keys(api, file, chunk, skip_bad)
+
+    return _told(asyncio.run(call()), file, as_json)
+
+
+def _told(report: Report, file: str, as_json: bool) -> int:
+    """Tells the report; the exit code."""
     if as_json:
         write_json(report.as_dict())
     else:

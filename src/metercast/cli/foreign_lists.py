@@ -3,7 +3,7 @@
 import io
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,10 +34,10 @@ def converted(name: str, form: Form | None, tables: Sequence[str], given: dict[s
         defaults = defaults_of(given) if given else {}
     except InvalidField as problem:
         raise CommandFailed(f"--set: {problem.detail}", USAGE) from None
-    with ExitStack() as stack:
+    with _opened(name) as file:
         notes: list[str] = []
-        additions = [_table(stack, each, notes) for each in tables]
-        lines, bad = _lines(stack.enter_context(_opened(name)), name, form, additions, defaults)
+        additions = [read_table(each, notes) for each in tables]
+        lines, bad = _lines(file, name, form, additions, defaults)
         for table_name, each in zip(tables, additions, strict=True):
             _check_used(table_name, each)
         return Converted(lines, bad, notes)
@@ -59,14 +59,20 @@ def _lines(
     return lines, bad
 
 
-def _table(stack: ExitStack, name: str, notes: list[str]) -> Additions:
+def read_table(name: str, notes: list[str]) -> Additions:
+    """A CSV that tells of meters, read whole. Notes what is not taken over; CommandFailed where it will not do."""
     try:
-        found = table(stack.enter_context(_opened(name)))
+        with _opened(name) as file:
+            found = table(file)
     except InvalidField as problem:
         raise CommandFailed(f"{name}: {problem.detail}") from None
     if found.ignored:
-        notes.append(f"{name}: columns that are not taken over: {', '.join(found.ignored)}")
+        notes.append(not_taken(name, found.ignored))
     return found
+
+
+def not_taken(name: str, columns: Sequence[str]) -> str:
+    return f"{name}: columns that are not taken over: {', '.join(columns)}"
 
 
 def _check_used(name: str, additions: Additions) -> None:

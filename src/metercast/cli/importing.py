@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ CHUNK_OCTETS = 8 << 20
 MAX_LINE = 64 << 10
 MAX_REPORTED = 1000
 
+Send = Callable[[bytes, str], Awaitable[Json]]  # lines and their media type, in one request
 Line = tuple[int, bytes]  # its number in the file, from 1, and the line with its end
 
 
@@ -95,7 +96,7 @@ async def import_foreign(
     if found.bad and not skips_bad:
         report.left_out = len(found.lines)
     elif found.lines:
-        report = await import_lines(api, iter(found.lines), NDJSON, chunk=chunk, skips_bad=skips_bad)
+        report = await import_lines(api.import_devices, iter(found.lines), NDJSON, chunk=chunk, skips_bad=skips_bad)
     report.add(found.bad, len(found.bad))
     return report
 
@@ -116,14 +117,14 @@ def _again(first: Line, rest: Iterator[Line]) -> Iterator[Line]:
     yield from rest
 
 
-async def import_lines(api: Api, lines: Iterator[Line], media_type: str, *, chunk: int, skips_bad: bool) -> Report:
+async def import_lines(send: Send, lines: Iterator[Line], media_type: str, *, chunk: int, skips_bad: bool) -> Report:
     """Imports chunk after chunk; one that is refused for its lines keeps none of the others back."""
     report = Report()
     header = [next(lines)] if media_type == CSV else []
     sent_to = 0
     for part in _chunks(lines, chunk):
         try:
-            await _import_chunk(api, header, part, media_type, report, skips_bad=skips_bad)
+            await _import_chunk(send, header, part, media_type, report, skips_bad=skips_bad)
         except (NotReached, Refused) as error:
             if not sent_to:
                 raise
@@ -136,14 +137,14 @@ async def import_lines(api: Api, lines: Iterator[Line], media_type: str, *, chun
 
 
 async def _import_chunk(
-    api: Api, header: list[Line], part: list[Line], media_type: str, report: Report, *, skips_bad: bool
+    send: Send, header: list[Line], part: list[Line], media_type: str, report: Report, *, skips_bad: bool
 ) -> None:
     bad = _not_text(part)
     count = len(bad)
     while True:
         if not bad and part:
             try:
-                done = await api.import_devices(b"".join(line for _, line in header + part), media_type)
+                done = await send(b"".join(line for _, line in header + part), media_type)
             except Refused as error:
                 bad, count = _bad_lines(error, header + part), int(error.document.get("errorCount") or 1)
             else:

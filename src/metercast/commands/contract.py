@@ -18,6 +18,7 @@ from metercast.domain.words import ErrorWord
 from metercast.profiles.model import Profile
 
 if TYPE_CHECKING:
+    from metercast.commands.known_scales import KnownScales
     from metercast.commands.object_lists import ObjectLists
 
 
@@ -65,6 +66,16 @@ class MeterSession(Protocol):
     @property
     def object_lists(self) -> "ObjectLists":
         """What is known of models."""
+        ...
+
+    @property
+    def proof(self) -> Hashable | None:
+        """Equal in two sessions only where the same meter showed the same client; None where nothing tells."""
+        ...
+
+    @property
+    def known_scales(self) -> "KnownScales":
+        """What is known of meters' scalers and units."""
         ...
 
     @property

@@ -51,6 +51,11 @@ class ObjectLists:
                 return key[1]
         return None
 
+    def has(self, model: Hashable, target: Target) -> bool:
+        """Whether there are lists of the model, and each has the object."""
+        lists = [objects for key, objects in self._lists.items() if key[0] == model]
+        return bool(lists) and all(target in objects for objects in lists)
+
     def found(self, model: Hashable, target: Target) -> None:
         """A meter of the model has it after all: no list of the model speaks against it any more."""
         for key, objects in self._lists.items():

@@ -19,12 +19,14 @@ async def read(session: MeterSession, attribute: CosemAttribute, decode: Callabl
 
 async def read_all(session: MeterSession, attributes: Sequence[CosemAttribute]) -> list[Data]:
     """The values of all the attributes; MeterRefused where one of them is refused."""
-    values = []
-    for result in await session.get_list(attributes):
-        if isinstance(result, MeterRefused):
-            raise result
-        values.append(result)
-    return values
+    return [given(result) for result in await session.get_list(attributes)]
+
+
+def given(result: Data | MeterRefused) -> Data:
+    """One value of a list; MeterRefused where it was refused."""
+    if isinstance(result, MeterRefused):
+        raise result
+    return result
 
 
 async def read_indexed(

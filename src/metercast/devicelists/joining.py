@@ -3,6 +3,7 @@
 Strict: every row must belong to a meter, none may stand twice, and what is told twice must be the same.
 """
 
+from collections.abc import Iterator
 from typing import IO, Any, Final
 
 from metercast.devicelists.records import HEX_COLUMNS, get, put
@@ -16,7 +17,8 @@ IDENTITIES: Final = ("deviceId", "serverSystemTitle", "logicalDeviceName")
 
 
 class Additions:
-    """One such table. `ignored` are its columns that mean nothing here."""
+    """One such table. `columns` are those that it has, by their names here, and `ignored` those that mean nothing here;
+    `identity` is the column that tells its meters."""
 
     def __init__(self, file: IO[str]) -> None:
         """InvalidField where the table will not do; its path begins with the line."""
@@ -29,7 +31,8 @@ class Additions:
             raise InvalidField.secret("header", f"no column tells the meter: {', '.join(IDENTITIES)}")
         if len(known) < 2:
             raise InvalidField.secret("header", "no column tells anything that a meter's record holds")
-        self._identity = identity
+        self.columns = known
+        self.identity = identity
         self._rows: dict[str, tuple[int, dict[str, Any]]] = {}
         for line, row in rows:
             try:
@@ -39,16 +42,16 @@ class Additions:
         self._left = dict.fromkeys(self._rows)
 
     def _take(self, line: int, record: dict[str, Any]) -> None:
-        key = self._key(record)
+        key = self.key_of(record)
         if key is None:
-            raise InvalidField.secret(self._identity, "required, and missing")
+            raise InvalidField.secret(self.identity, "required, and missing")
         if key in self._rows:
-            raise InvalidField(self._identity, key, f"stands in line {self._rows[key][0]} already")
+            raise InvalidField(self.identity, key, f"stands in line {self._rows[key][0]} already")
         self._rows[key] = (line, record)
 
     def add_to(self, record: dict[str, Any]) -> None:
         """InvalidField where both tell something, and not the same."""
-        key = self._key(record)
+        key = self.key_of(record)
         if key is None or key not in self._rows:
             return
         self._left.pop(key, None)
@@ -61,11 +64,17 @@ class Additions:
                 raise InvalidField.secret(column, f"line {line} of the further table tells another one")
             put(record, column, value)
 
-    def _key(self, record: dict[str, Any]) -> str | None:
-        key = get(record, self._identity)
+    def key_of(self, record: dict[str, Any]) -> str | None:
+        """What tells that meter in this table; None where the record does not hold it."""
+        key = get(record, self.identity)
         if not isinstance(key, str):
             return None
-        return key.upper() if self._identity in HEX_COLUMNS else key
+        return key.upper() if self.identity in HEX_COLUMNS else key
+
+    @property
+    def rows(self) -> Iterator[tuple[int, str, dict[str, Any]]]:
+        """Line, key and what it tells, each meter once."""
+        return ((line, key, record) for key, (line, record) in self._rows.items())
 
     @property
     def unused(self) -> list[tuple[int, str]]:

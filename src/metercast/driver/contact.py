@@ -8,6 +8,7 @@ from datetime import datetime
 import msgspec
 
 from metercast.commands.contract import SelectionUnavailable, StepFailed
+from metercast.commands.known_scales import KnownScales
 from metercast.commands.object_lists import ObjectLists
 from metercast.dlms.association import ClientAssociation
 from metercast.dlms.cosem import CosemAttribute, Selection
@@ -65,6 +66,7 @@ class Means(msgspec.Struct, frozen=True, kw_only=True):
     counters: InvocationCounters
     memory: MeterMemory
     object_lists: ObjectLists
+    known_scales: KnownScales
     challenge: Callable[[], bytes]
     clock: Callable[[], datetime]
     keeper: Keeper | None = None

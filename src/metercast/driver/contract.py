@@ -71,6 +71,11 @@ class Checkpoint(Protocol):
 
 
 class Driver(Protocol):
+    @property
+    def notified(self) -> int:
+        """What meters sent without being asked, since the driver is there."""
+        ...
+
     async def execute(self, command: Command, meter: Meter, checkpoint: Checkpoint) -> Outcome:
         """Ends in bounded time, whatever the meter does, and raises nothing but CancelledError."""
         ...

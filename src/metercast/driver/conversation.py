@@ -25,6 +25,10 @@ _ASK_AGAIN_AFTER = 0.3  # of the limit for a silence: three times, before the se
 _NOT_THE_END = (Send, Waiting, Ignored, Notified, ExceptionResponse, ServiceError)
 
 
+def _nothing() -> None:
+    """What is told to nobody."""
+
+
 class ServiceRefused(StepFailed):
     """The meter refused a service as a whole: it was not carried out, no result code came."""
 
@@ -118,9 +122,12 @@ class Conversation:
         if self._pace.wake_up_delay:
             await self._watch.sleep(self._pace.wake_up_delay)
 
-    def send(self, apdu: bytes) -> None:
+    def send(self, apdu: bytes, going: Callable[[], None] = _nothing) -> None:
+        """`going` is told right before octets of it go out: a frame may wait for the line, and be held back yet."""
         if octets := self._link.send(apdu):
-            self._write(octets)
+            self._write(octets, going)
+        else:
+            going()  # it goes with whatever the link sends next
 
     async def answer(self, what: Step) -> Event:
         """The event that ends the service that was sent. Blocks are asked for, stray APDUs are passed over."""
@@ -229,19 +236,21 @@ class Conversation:
         if not self._inbox and (octets := self._link.listen()):
             self._write(octets)
 
-    def _write(self, octets: bytes) -> None:
+    def _write(self, octets: bytes, going: Callable[[], None] = _nothing) -> None:
         """The only way to the meter. Without the lease nothing goes out: no repetition, no end of the link."""
         self._checkpoint.may_send()
         if self._pace is not None and self._pace.delay:
-            self._loop.call_later(self._pace.delay, self._write_late, octets)
+            self._loop.call_later(self._pace.delay, self._write_late, octets, going)
         else:
+            going()
             self._transport.write(octets)
 
-    def _write_late(self, octets: bytes) -> None:
+    def _write_late(self, octets: bytes, going: Callable[[], None]) -> None:
         """After a delay in which the lease may have ended: whoever waits for the answer is told."""
         try:
             self._checkpoint.may_send()
         except Exception as reason:
             self._transport.interrupt(reason)
         else:
+            going()
             self._transport.write(octets)

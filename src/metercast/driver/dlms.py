@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from metercast.commands.contract import StepFailed
+from metercast.commands.known_scales import KnownScales
 from metercast.commands.object_lists import ObjectLists, check_target
 from metercast.domain.meter import Meter
 from metercast.domain.outcome import Outcome, Phase
@@ -76,6 +77,7 @@ class DlmsDriver:
             counters=counters,
             memory=memory or MeterMemory(),
             object_lists=ObjectLists(),
+            known_scales=KnownScales(),
             challenge=challenge,
             clock=clock,
             keeper=keeper,

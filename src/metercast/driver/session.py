@@ -4,6 +4,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from metercast.commands.contract import MeterRefused, StepFailed
+from metercast.commands.known_scales import KnownScales
 from metercast.commands.object_lists import ObjectLists
 from metercast.dlms.cosem import CosemAttribute, CosemMethod
 from metercast.dlms.data import Data
@@ -46,6 +47,16 @@ class DlmsSession(MeterContact):
     @property
     def object_lists(self) -> ObjectLists:
         return self._means.object_lists
+
+    @property
+    def proof(self) -> Hashable | None:
+        """The whole system title; what else decides what a client is shown is as in `model`."""
+        title, model = self.proved_system_title, self.model
+        return None if title is None or model is None else (title, model)
+
+    @property
+    def known_scales(self) -> KnownScales:
+        return self._means.known_scales
 
     @property
     def verify_first(self) -> bool:
@@ -124,7 +135,10 @@ class DlmsSession(MeterContact):
         await super().end()
 
     def _send_change(self, conversation: Conversation, apdu: bytes) -> None:
-        conversation.send(apdu)
+        self.known_scales.forget(self.meter.device_id)  # whatever it changes
+        conversation.send(apdu, self._note_change)
+
+    def _note_change(self) -> None:
         self.phase = Phase.CHANGING
 
     def _shelf(self) -> ImageShelf:

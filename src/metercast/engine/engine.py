@@ -40,7 +40,7 @@ class Engine:
         follow_up_seconds: float = LOOK_SECONDS,
     ) -> None:
         """Without a policy every ended task is kept. Between two looks for follow-ups lie `follow_up_seconds`."""
-        self.stats = EngineStats()
+        self.stats = EngineStats(lambda: driver.notified)
         self._store = store
         self._driver = driver
         queue = InProcessQueue()

@@ -1,7 +1,7 @@
 """CSV and NDJSON: from octets to one plain record a line. Bounded: a line is at most 64 KiB long."""
 
 import csv
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from metercast.domain.problem import InvalidField, Problem
@@ -109,8 +109,9 @@ async def ndjson_rows(chunks: AsyncIterator[bytes]) -> AsyncIterator[Row]:
             yield number, InvalidField.secret("record", "a JSON object is expected")
 
 
-async def csv_rows(chunks: AsyncIterator[bytes]) -> AsyncIterator[Row]:
-    """A header line and a meter a line. An empty cell is as if left out. Raises InvalidField for a bad header."""
+async def csv_rows(chunks: AsyncIterator[bytes], required: Sequence[str] = REQUIRED) -> AsyncIterator[Row]:
+    """A header line and a meter a line. An empty cell is as if left out. Raises InvalidField for a bad header, such as
+    one without the `required` columns."""
     header: list[str] | None = None
     async for number, text in lines(chunks):
         try:
@@ -119,7 +120,7 @@ async def csv_rows(chunks: AsyncIterator[bytes]) -> AsyncIterator[Row]:
             yield number, InvalidField.secret("line", "quotes that do not match")
             continue
         if header is None:
-            header = _header(cells)
+            header = _header(cells, required)
         elif len(cells) != len(header):
             yield number, InvalidField.secret("line", f"{len(cells)} cells, and the header names {len(header)} columns")
         else:
@@ -128,14 +129,14 @@ async def csv_rows(chunks: AsyncIterator[bytes]) -> AsyncIterator[Row]:
         raise InvalidField.secret("header", "the file is empty; its first line names the columns")
 
 
-def _header(cells: list[str]) -> list[str]:
+def _header(cells: list[str], required: Sequence[str]) -> list[str]:
     names = [cell.strip() for cell in cells]
     for name in names:
         if name not in COLUMNS:
             raise InvalidField("header", preview(name), f"no such column; known: {', '.join(COLUMNS)}")
         if names.count(name) > 1:
             raise InvalidField("header", name, "the column stands twice")
-    for name in REQUIRED:
+    for name in required:
         if name not in names:
             raise InvalidField.secret("header", f"the column {name} is required, and missing")
     return names

@@ -49,8 +49,8 @@ class Objects(Section, frozen=True):
     """Logical names of the objects that commands use where a task names none."""
 
     activity_calendar: Annotated[LogicalName, _about("SET_TOU and GET_TOU (class 20)")]
-    special_days: Annotated[LogicalName, _about("SET_SPECIAL_DAYS (class 11)")]
-    tariff_scripts: Annotated[LogicalName, _about("SET_TOU: the script table of a day's actions (class 9)")]
+    special_days: Annotated[LogicalName, _about("SET_SPECIAL_DAYS and GET_TOU (class 11)")]
+    tariff_scripts: Annotated[LogicalName, _about("SET_TOU and GET_TOU: the script table of a day's actions (class 9)")]
     clock: Annotated[
         LogicalName, _about("READ_CLOCK, SYNC_CLOCK, and ranges of a profile that tells no clock (class 8)")
     ]

@@ -1,13 +1,14 @@
 """Meters: put, look up, delete, import."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from litestar import Response, delete, get, post, put
 
-from metercast.engine.import_formats import COLUMNS, csv_rows, ndjson_rows
+from metercast.engine.import_formats import COLUMNS, REQUIRED, csv_rows, ndjson_rows
 from metercast.engine.imports import MeterImport
-from metercast.engine.meters import Imported, MeterPut, MeterView, shows_no_secret
+from metercast.engine.meters import Imported, MeterPut, MeterRequest, MeterView, shows_no_secret
+from metercast.engine.secret_requests import SecretsRequest
 from metercast.store.keys import Role
 from metercast.web import examples
 from metercast.web.calls import CSV, NDJSON, Call, documented
@@ -23,6 +24,12 @@ class MeterFilter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     prefix: Annotated[str, msgspec.Meta(max_length=128, description="How the device id begins")] | Unset = UNSET
     limit: Limit = 100
     cursor: Cursor | Unset = UNSET
+
+
+class ImportQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    only: (
+        Annotated[Literal["secrets"], msgspec.Meta(description="Only secrets, of meters that are registered")] | Unset
+    ) = UNSET
 
 
 class MeterPage(msgspec.Struct, frozen=True, rename="camel"):
@@ -125,8 +132,11 @@ async def list_devices(request: HttpRequest) -> Response[bytes]:
             description="All of them or none. NDJSON: a record as for PUT with its `deviceId`, one a line. CSV: a "
             f"header and a meter a line, no line breaks inside quotes; columns: {', '.join(COLUMNS)}; deviceId and "
             "host are required, an empty cell is as if left out, and the association columns make the association "
-            "`management`. The lines that will not do are reported, the first 100 of them in `errors`.",
+            "`management`. With `only=secrets` a line holds the `deviceId` of a meter that is registered and the "
+            "secrets of its associations, as columns or below `associations` and the name; all else of it stays. The "
+            "lines that will not do are reported, the first 100 of them in `errors`.",
             role=Role.OPERATOR,
+            query=ImportQuery,
             bodies={CSV: examples.CSV, NDJSON: examples.NDJSON},
             returns={200: Imported},
             example=examples.IMPORTED,
@@ -135,13 +145,18 @@ async def list_devices(request: HttpRequest) -> Response[bytes]:
     ),
 )
 async def import_devices(request: HttpRequest) -> Response[bytes]:
-    readers = {CSV: csv_rows, NDJSON: ndjson_rows}
+    only_secrets = bool(read_query(request, ImportQuery).only)
     sent = media_type(request)
-    if sent not in readers:
+    if sent == CSV:
+        rows = csv_rows(request.stream(), ("deviceId",) if only_secrets else REQUIRED)
+    elif sent == NDJSON:
+        rows = ndjson_rows(request.stream())
+    else:
         raise UnsupportedMediaType(f"an import is {CSV} or {NDJSON}, not {sent[:100] or 'without a Content-Type'}")
     context = context_of(request)
-    importer = MeterImport(context.service.meters, context.config.max_devices_per_import)
-    return answer(await importer.run(readers[sent](request.stream()), caller_of(request)))
+    form = SecretsRequest if only_secrets else MeterRequest
+    importer = MeterImport(context.service.meters, context.config.max_devices_per_import, form)
+    return answer(await importer.run(rows, caller_of(request)))
 
 
 ROUTES = [list_devices, put_device, read_device, delete_device, import_devices]

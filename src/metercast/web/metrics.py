@@ -84,6 +84,11 @@ class _EngineCollector:
         yield GaugeMetricFamily("metercast_sessions_in_flight", "Sessions with meters.", stats.sessions_in_flight)
         yield CounterMetricFamily("metercast_attempts", "Sessions begun.", stats.sessions_begun)
         yield GaugeMetricFamily("metercast_buckets_leased", "Buckets that the worker holds.", stats.buckets_leased)
+        yield CounterMetricFamily(
+            "metercast_notifications",
+            "What meters sent without being asked, in sessions that ended.",
+            stats.notifications,
+        )
         yield CounterMetricFamily("metercast_late_results", "Ends of sessions decided before.", stats.late_results)
         yield CounterMetricFamily("metercast_leases_lost", "Leases that ran out under the worker.", stats.leases_lost)
         yield CounterMetricFamily("metercast_scheduler_passes", "Looks for what is due.", stats.scheduler_passes)

@@ -9,7 +9,7 @@ import msgspec
 from metercast.commands.contract import CommandType, MeterRefused, MeterSession
 from metercast.commands.object_lists import Target
 from metercast.commands.parameters import ProfileObis, check_obis, chosen
-from metercast.commands.plain import plain
+from metercast.commands.running_firmware import firmware_attribute, firmware_text
 from metercast.commands.steps import read
 from metercast.dlms.cosem import CosemAttribute
 from metercast.dlms.data import Data, Tag
@@ -67,11 +67,9 @@ async def perform(session: MeterSession, parameters: ReadAssociation) -> Outcome
 async def _firmware(session: MeterSession) -> str | None:
     """The active firmware's identifier, or None where the meter does not tell it."""
     try:
-        told = await session.get(CosemAttribute(1, session.profile.objects.firmware_version, 2))
+        return firmware_text(await session.get(firmware_attribute(session.profile)))
     except MeterRefused:
         return None
-    value = plain(told)
-    return value if isinstance(value, str) else None
 
 
 def objects_json(data: Data) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ import msgspec
 from metercast.commands.clock.clock_object import CLASS_ID as CLOCK_CLASS
 from metercast.commands.clock.clock_object import TIME, instant_of
 from metercast.commands.contract import CommandType, MeterRefused, MeterSession, SelectionUnavailable, StepFailed
+from metercast.commands.known_scales import firmware_to_ask, read_scales
 from metercast.commands.parameters import ROOT, Obis, ProfileObis, check_obis, chosen, object_of, require
 from metercast.commands.plain import plain
 from metercast.commands.readings.profile_object import (
@@ -30,8 +31,8 @@ from metercast.commands.readings.profile_object import (
     unpacked_rows,
 )
 from metercast.commands.readings.profile_progress import ProfileProgress
-from metercast.commands.scaler_unit import ScalerUnit, decode_scaler_unit, exact, scaler_unit_of
-from metercast.commands.steps import decoded, read_all
+from metercast.commands.scaler_unit import ScalerUnit, exact, scaler_unit_of
+from metercast.commands.steps import decoded, given
 from metercast.commands.units import unit_name
 from metercast.dlms.cosem import CosemAttribute, Selection
 from metercast.dlms.data import Data, Tag
@@ -169,10 +170,10 @@ def _log_of(profile: Profile, log: int | str) -> LogicalName:
 async def _perform(session: MeterSession, name: LogicalName, wanted: Wanted, events: EventLog | None = None) -> Outcome:
     profile, obis = ProfileObject(name), str(name)
     attributes = [profile.attribute(CAPTURE_OBJECTS), profile.attribute(CAPTURE_PERIOD)]
-    objects, seconds = await read_all(session, attributes)
-    captured = decoded(objects, decode_columns, attributes[0])
-    period = decoded(seconds, Data.number, attributes[1])
-    columns = await _columns(session, captured)
+    objects, seconds, *firmware = await session.get_list([*attributes, *firmware_to_ask(session)])
+    captured = decoded(given(objects), decode_columns, attributes[0])
+    period = decoded(given(seconds), Data.number, attributes[1])
+    columns = await _columns(session, captured, firmware[0] if firmware else None)
     shown = [column.to_json() for column in columns]
     reader = _Reader(session, profile, columns, period)
     progress = ProfileProgress(session, shown, period)
@@ -215,13 +216,15 @@ def _name_codes(shown: list[dict[str, Any]], columns: list[Column], rows: list[l
             shown[index]["names"] = {code: events.codes[code] for code in sorted(found & events.codes.keys(), key=int)}
 
 
-async def _columns(session: MeterSession, captured: list[CaptureObject]) -> list[Column]:
+async def _columns(
+    session: MeterSession, captured: list[CaptureObject], firmware: Data | MeterRefused | None
+) -> list[Column]:
     """With scaler and unit where the column is of a register; without where the meter does not tell them."""
     holders = [scaler_unit_of(each.attribute) for each in captured]
     wanted = list(dict.fromkeys(holder for holder in holders if holder is not None))
     scales: dict[CosemAttribute | None, ScalerUnit | None] = {None: None}
-    for holder, told in zip(wanted, await session.get_list(wanted) if wanted else [], strict=True):
-        scales[holder] = None if isinstance(told, MeterRefused) else decoded(told, decode_scaler_unit, holder)
+    for holder, told in (await read_scales(session, wanted, firmware)).items():
+        scales[holder] = None if isinstance(told, MeterRefused) else told
     return [
         Column(each, scales[holder], _is_clock(session.profile, each))
         for each, holder in zip(captured, holders, strict=True)

@@ -6,10 +6,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from metercast.commands.contract import CommandType, MeterRefused, MeterSession, StepFailed
+from metercast.commands.known_scales import firmware_to_ask, read_scales
 from metercast.commands.parameters import ROOT, Obis, logical_name
 from metercast.commands.plain import plain
-from metercast.commands.scaler_unit import decode_scaler_unit, exact, scaler_unit_of
-from metercast.commands.steps import decoded, worst
+from metercast.commands.scaler_unit import ScalerUnit, decode_scaler_unit, exact, scaler_unit_of
+from metercast.commands.steps import decoded, given, worst
 from metercast.commands.units import unit_name
 from metercast.dlms.cosem import CosemAttribute
 from metercast.dlms.data import Data
@@ -88,20 +89,25 @@ class _Reader:
         self._attributes = attributes
         self._with_scaler = with_scaler
         self._results: dict[CosemAttribute, Data | MeterRefused] = {}
+        self._scales: dict[CosemAttribute, ScalerUnit | MeterRefused] = {}
 
     async def read(self) -> None:
-        await self._add(self._attributes)
+        firmware = self._firmware()
+        wanted = list(dict.fromkeys([*self._attributes, *firmware]))
+        self._results |= zip(wanted, await self._session.get_list(wanted), strict=True)
         if self._with_scaler:
-            holders = [holder for holder in map(self._holder, self._attributes) if holder is not None]
-            await self._add([holder for holder in dict.fromkeys(holders) if holder not in self._results])
+            holders = dict.fromkeys(holder for holder in map(self._holder, self._attributes) if holder is not None)
+            missing = [holder for holder in holders if holder not in self._results]
+            told = self._results[firmware[0]] if firmware else None
+            self._scales = await read_scales(self._session, missing, told)
 
     def shown(self, attribute: CosemAttribute) -> dict[str, Any]:
         """The item's JSON; MeterRefused where its value, or its scaler and unit, were refused."""
-        value = self._value(attribute)
+        value = given(self._results[attribute])
         holder = self._holder(attribute) if self._with_scaler else None
         if holder is None:
             return {"value": plain(value)}
-        scaler, unit = decoded(self._value(holder), decode_scaler_unit, holder)
+        scaler, unit = self._scale(holder)
         return {
             "value": exact(value.number(), scaler),
             "unit": unit_name(unit),
@@ -109,20 +115,22 @@ class _Reader:
             "scaler": scaler,
         }
 
-    async def _add(self, attributes: list[CosemAttribute]) -> None:
-        if attributes:
-            self._results |= zip(attributes, await self._session.get_list(attributes), strict=True)
+    def _firmware(self) -> list[CosemAttribute]:
+        """Asked for only where it can spare more than it costs."""
+        holders = {scaler_unit_of(attribute) for attribute in self._attributes} - {None}
+        return firmware_to_ask(self._session) if self._with_scaler and len(holders) > 1 else []
+
+    def _scale(self, holder: CosemAttribute) -> ScalerUnit:
+        """From an item that asked for it itself, or as was read or known."""
+        scale = self._scales.get(holder)
+        if isinstance(scale, MeterRefused):
+            raise scale
+        return decoded(given(self._results[holder]), decode_scaler_unit, holder) if scale is None else scale
 
     def _holder(self, attribute: CosemAttribute) -> CosemAttribute | None:
         """Where scaler and unit of this value stand; None where it was refused, or is no number that is scaled."""
         value = self._results[attribute]
         return None if isinstance(value, MeterRefused) or value.tag not in NUMBERS else scaler_unit_of(attribute)
-
-    def _value(self, attribute: CosemAttribute) -> Data:
-        result = self._results[attribute]
-        if isinstance(result, MeterRefused):
-            raise result
-        return result
 
 
 READ_REGISTERS = CommandType(

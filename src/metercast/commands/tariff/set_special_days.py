@@ -100,7 +100,7 @@ async def perform(session: MeterSession, parameters: SetSpecialDays) -> Outcome:
     before = await read(session, attribute, decode_table)
     target = wanted if parameters.mode == "replace" else _merged(before, wanted, parameters.delete)
     if _same(before, target):
-        return Outcome.already_so(_shown(before))
+        return Outcome.already_so(table_json(before))
     most = profile.special_days.max_entries
     if len(target) > most:
         detail = f"nothing was written: {len(target)} special days, the meter's profile allows {most}"
@@ -111,8 +111,8 @@ async def perform(session: MeterSession, parameters: SetSpecialDays) -> Outcome:
         await _merge(session, name, before, wanted, parameters.delete)
     after = await read(session, attribute, decode_table)
     if not _same(after, target):
-        raise StepFailed(ErrorWord.VERIFICATION_FAILED, f"read-back of {attribute} differs", _shown(after))
-    return Outcome.done(_shown(after))
+        raise StepFailed(ErrorWord.VERIFICATION_FAILED, f"read-back of {attribute} differs", table_json(after))
+    return Outcome.done(table_json(after))
 
 
 def decode_table(data: Data) -> Table:
@@ -122,6 +122,10 @@ def decode_table(data: Data) -> Table:
     if len(table) < len(entries):
         raise DecodeError("a special days table with an index that stands twice")
     return table
+
+
+def table_json(table: Table) -> dict[str, Any]:
+    return {"entries": [entry.to_json() for entry in _sorted(table)]}
 
 
 async def _merge(session: MeterSession, name: LogicalName, before: Table, wanted: Table, delete: list[int]) -> None:
@@ -151,10 +155,6 @@ def _same(one: Table, other: Table) -> bool:
 
 def _sorted(table: Table) -> list[Entry]:
     return [table[index] for index in sorted(table)]
-
-
-def _shown(table: Table) -> dict[str, Any]:
-    return {"entries": [entry.to_json() for entry in _sorted(table)]}
 
 
 SET_SPECIAL_DAYS = CommandType(
