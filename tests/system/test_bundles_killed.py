@@ -13,7 +13,7 @@ from tests.system.stored import Stored
 
 from metercast.simulator.log import executions, overlapping_sessions, read_log
 
-pytestmark = pytest.mark.xdist_group("system")
+pytestmark = pytest.mark.xdist_group("bundles killed")
 
 METERS = 40
 KILLS = 3
@@ -29,6 +29,7 @@ BUNDLE = {
 }
 
 
+@pytest.mark.parametrize("stored", ["sqlite", "mongodb"], indirect=True)  # other kills are on the third
 def test_nothing_of_a_bundle_is_done_twice(tmp_path: Path, stored: Stored | None) -> None:
     chance = random.Random(1)
     with (

@@ -59,7 +59,7 @@ def kill_and_restart(server: ServerProcess, chance: random.Random, number: int, 
     return hit
 
 
-@pytest.mark.xdist_group("system")
+@pytest.mark.xdist_group("five kills")
 def test_five_kills(tmp_path: Path, stored: Stored | None) -> None:
     chance = random.Random(20260508)
     settings = {"log_level": "warning", "session_limit": "300", "progress_timeout_seconds": "10"}

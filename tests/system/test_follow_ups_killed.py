@@ -12,7 +12,7 @@ from tests.commands.calendars import set_tou
 from tests.system.processes import ServerProcess, SimulatorProcess
 from tests.system.stored import Stored
 
-pytestmark = pytest.mark.xdist_group("system")
+pytestmark = pytest.mark.xdist_group("follow ups killed")
 
 METERS = 30
 AHEAD = timedelta(seconds=20)
@@ -22,6 +22,7 @@ def calendar(name: str, **activation: Any) -> dict[str, Any]:
     return set_tou() | {"calendarName": name, "activation": activation}
 
 
+@pytest.mark.parametrize("stored", ["sqlite", "postgres"], indirect=True)  # other kills are on the third
 def test_what_the_deferred_change_did(tmp_path: Path, stored: Stored | None) -> None:
     chance = random.Random(7)
     settings = {"log_level": "warning", "test_margin": "1"}

@@ -29,7 +29,8 @@ FAULTS = [
 KEYS = [SecretKind.ENCRYPTION_KEY, SecretKind.AUTHENTICATION_KEY, SecretKind.BROADCAST_KEY]
 
 
-@pytest.mark.xdist_group("system")
+@pytest.mark.xdist_group("keys survive kills")
+@pytest.mark.parametrize("stored", ["sqlite", "postgres"], indirect=True)  # other kills are on the third
 def test_kills_while_keys_are_replaced(tmp_path: Path, stored: Stored | None) -> None:
     chance = random.Random(20261128)
     with (

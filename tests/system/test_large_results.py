@@ -8,7 +8,7 @@ import pytest
 from tests.system.processes import SECONDS, ServerProcess, SimulatorProcess
 from tests.system.stored import Stored
 
-pytestmark = pytest.mark.xdist_group("system")
+pytestmark = pytest.mark.xdist_group("large results")
 
 METERS = 8
 ROWS = 10_000
@@ -21,6 +21,7 @@ def peak_memory(process_id: int) -> int:
     return int(peak) * 1024
 
 
+@pytest.mark.parametrize("stored", ["sqlite", "postgres"], indirect=True)  # other kills are on the third
 def test_ten_thousand_rows_come_back(tmp_path: Path, stored: Stored | None) -> None:
     with SimulatorProcess(tmp_path, METERS) as simulator, ServerProcess(tmp_path, stored, session_limit="4") as server:
         server.start()

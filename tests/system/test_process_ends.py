@@ -12,7 +12,7 @@ import httpx
 import pytest
 from tests.system.processes import SECONDS, ServerProcess, SimulatorProcess
 
-pytestmark = pytest.mark.xdist_group("system")
+pytestmark = pytest.mark.xdist_group("process ends")
 
 SLOW: list[dict[str, Any]] = [{"rate": 1.0, "faults": [{"kind": "delay-answers", "minimum": 0.4, "maximum": 0.5}]}]
 DEAF: list[dict[str, Any]] = [{"rate": 1.0, "faults": [{"kind": "never-answer"}]}]
