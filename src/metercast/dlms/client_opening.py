@@ -4,7 +4,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from metercast.dlms.acse import Aare, Aarq, ApplicationContext, AssociationResult, UserDiagnostic
-from metercast.dlms.ciphering import Cipher
+from metercast.dlms.ciphering import Cipher, overhead
 from metercast.dlms.conformance import Conformance
 from metercast.dlms.errors import DecodeError, DlmsError, DowngradeError, IdentityError, UnexpectedAnswer
 from metercast.dlms.events import Associated, Rejected
@@ -124,13 +124,8 @@ class ClientOpening:
 
     def _agree(self, conformance: int, size: int) -> Negotiated:
         """The server's limit, 0 for none, counts what ciphering adds."""
-        limit = access_limit = None
         protector = self.protector
-        if size:
-            limit = access_limit = size - protector.overhead(size)
-            if protector.control and not protector.general:
-                access_limit -= GENERAL_OVERHEAD
-        return Negotiated(conformance, limit, access_limit, self._settings.response_limit)
+        return _negotiated(conformance, size, protector.control, protector.general, self._settings.response_limit)
 
     def _initiate_request(self) -> bytes:
         settings = self._settings
@@ -140,6 +135,17 @@ class ClientOpening:
         return InitiateRequest(
             conformance=conformance, client_max_receive_pdu_size=size, dedicated_key=self._dedicated_key
         ).encode()
+
+
+@lru_cache(maxsize=64)
+def _negotiated(conformance: int, size: int, control: int, general: bool, response_limit: int) -> Negotiated:
+    """Nearly all meters of a fleet agree on the same."""
+    limit = access_limit = None
+    if size:
+        added = overhead(control, size) if control else 0
+        limit = size - added - (GENERAL_OVERHEAD if control and general else 0)
+        access_limit = size - added - (GENERAL_OVERHEAD if control else 0)
+    return Negotiated(conformance, limit, access_limit, response_limit)
 
 
 def _cipher_of(settings: AssociationSettings, encryption_key: bytes | None) -> Cipher:

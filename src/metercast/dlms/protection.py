@@ -12,7 +12,6 @@ from metercast.dlms.ciphering import (
     Unprotected,
     decode_specific,
     encode_specific,
-    overhead,
 )
 from metercast.dlms.errors import (
     CountersExhausted,
@@ -26,7 +25,6 @@ from metercast.dlms.errors import (
 from metercast.dlms.general_protection import (
     GENERAL_DED,
     GENERAL_GLO,
-    GENERAL_OVERHEAD,
     decode_general,
     encode_general,
 )
@@ -40,6 +38,14 @@ Counters = Iterator[int] | Callable[[], int]
 NO_COUNTERS: Iterator[int] = iter(())
 
 CIPHERED_TAGS = frozenset(PLAIN_TAGS) | frozenset(DED_PLAIN_TAGS) | {GENERAL_GLO, GENERAL_DED}
+
+# By a ciphered APDU's tag: whether it is under the dedicated key; the plain tags of its form, None of the general one.
+_FORMS: dict[int, tuple[bool, dict[int, int] | None]] = {
+    **dict.fromkeys(PLAIN_TAGS, (False, PLAIN_TAGS)),
+    **dict.fromkeys(DED_PLAIN_TAGS, (True, DED_PLAIN_TAGS)),
+    GENERAL_GLO: (False, None),
+    GENERAL_DED: (True, None),
+}
 
 _EVER_PLAIN = frozenset({EXCEPTION_RESPONSE, CONFIRMED_SERVICE_ERROR})
 _EVER_GLOBAL = frozenset({INITIATE_RESPONSE, CONFIRMED_SERVICE_ERROR}) | NOTIFICATIONS  # what is no answer
@@ -91,12 +97,6 @@ class Protector:
         self._last_sent = counter
         return counter
 
-    def overhead(self, size: int) -> int:
-        """How many octets longer an APDU of `size` octets gets on its way out."""
-        if not self.control:
-            return 0
-        return overhead(self.control, size) + (GENERAL_OVERHEAD if self.general else 0)
-
     def protect(self, apdu: bytes) -> bytes:
         """The APDU as it goes out: service-specific where it has such a form and `general` is not chosen.
 
@@ -122,21 +122,22 @@ class Protector:
         another sender. SecurityError: a forged tag. ReplayError: a counter that does not rise.
         """
         tag = apdu[0]
-        if tag not in CIPHERED_TAGS:
+        form = _FORMS.get(tag)
+        if form is None:
             if self.control and tag not in _EVER_PLAIN:
                 raise DowngradeError(f"an unprotected APDU 0x{tag:02X} where protection is demanded")
             return apdu
-        is_dedicated = tag in DED_PLAIN_TAGS or tag == GENERAL_DED
+        is_dedicated, plain_tags = form
         cipher, title = self._dedicated if is_dedicated else self._cipher, self.peer_title
         if cipher is None:
             raise UnexpectedAnswer(f"a ciphered APDU 0x{tag:02X}, and there are no keys")
         if title is None:
             raise SecurityError("a ciphered APDU of a sender whose system title is not known")
         opened: Unprotected
-        if tag in (GENERAL_GLO, GENERAL_DED):
+        if plain_tags is None:
             opened = decode_general(cipher, title, apdu)
         else:
-            opened = decode_specific(DED_PLAIN_TAGS if is_dedicated else PLAIN_TAGS, cipher, title, apdu)
+            opened = decode_specific(plain_tags, cipher, title, apdu)
         if not opened.plaintext:
             raise DecodeError("a ciphered APDU of nothing")
         if opened.security_control & self.control != self.control:
