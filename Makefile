@@ -23,7 +23,7 @@ demo: $(DEMO_$(STORE))  ## Set up and run SET_TOU on 200 simulated meters, end t
 	@$(BESIDE_$(STORE)) $(BIN)/metercast demo --meters $(METERS)
 
 test: check  ## Set up, then format, lint, types and all tests
-	@$(BIN)/pytest -n 2 --dist loadgroup
+	@$(BIN)/pytest -n 3 --dist loadgroup
 
 check: $(VENV)/dev.stamp $(VENV)/mongodb-server/ready.stamp $(VENV)/gurux-client/ready.stamp
 	@$(BIN)/ruff format --check .

@@ -108,7 +108,11 @@ _libc: Any = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def _end_with_parent() -> None:
-    """In the child: SIGQUIT, an immediate shutdown, when the process that started it ends, however it ends."""
+    """In the child: SIGQUIT, an immediate shutdown, when the process that started it ends, however it ends.
+
+    Whoever runs the tests in the background of a shell has it ignored, and so would the child.
+    """
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     if _libc is not None:
         _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGQUIT))
 

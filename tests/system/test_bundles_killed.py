@@ -29,7 +29,7 @@ BUNDLE = {
 }
 
 
-@pytest.mark.parametrize("stored", ["sqlite", "mongodb"], indirect=True)  # other kills are on the third
+@pytest.mark.parametrize("stored", ["sqlite", "postgres"], indirect=True)  # other kills are on the third
 def test_nothing_of_a_bundle_is_done_twice(tmp_path: Path, stored: Stored | None) -> None:
     chance = random.Random(1)
     with (

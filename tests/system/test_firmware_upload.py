@@ -66,7 +66,7 @@ def test_a_disconnect_runs_on_a_meter_under_upload_and_the_upload_goes_on(tmp_pa
         assert "Traceback" not in server.errors.read_text()
 
 
-@pytest.mark.parametrize("stored", ["sqlite", "mongodb"], indirect=True)  # other kills are on the third
+@pytest.mark.parametrize("stored", ["sqlite", "postgres"], indirect=True)  # other kills are on the third
 def test_an_upload_goes_on_after_the_server_was_killed(tmp_path: Path, stored: Stored | None) -> None:
     with (
         SimulatorProcess(tmp_path, METERS, "--security", "hls-gmac", faults=SLOW) as simulator,
