@@ -56,11 +56,16 @@ def test_a_calendar_survives_the_wire(raw: dict[str, Any]) -> None:
 
 def test_vectors_of_the_catalogue() -> None:
     (season,) = decode_seasons(data("01010203090101090C07EA0101FF00000000000000090101"))
-    assert (season.name, season.week, season.date[:3], season.time[:3]) == (b"\x01", b"\x01", (2026, 1, 1), (0, 0, 0))
+    assert (season.name, season.week, tuple(season.date)[:3], tuple(season.time)[:3]) == (
+        b"\x01",
+        b"\x01",
+        (2026, 1, 1),
+        (0, 0, 0),
+    )
     (week,) = decode_weeks(data("010102080901011101110111011101110111021102"))
     assert week.days == (1, 1, 1, 1, 1, 2, 2)
     (day,) = decode_days(data("0101020211010101" + "0203090402000000090600000A0064FF120002"))
-    assert (day.schedule[0].start[:3], str(day.schedule[0].script), day.schedule[0].selector) == (
+    assert (tuple(day.schedule[0].start)[:3], str(day.schedule[0].script), day.schedule[0].selector) == (
         (2, 0, 0),
         "0.0.10.0.100.255",
         2,

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from tests.commands.fake_session import FakeSession, attribute, run
 
 from metercast.commands.contract import MeterRefused, StepFailed
@@ -54,7 +55,7 @@ class ClockMeter(FakeSession):
         if attribute.index != 2:
             return super().value_of(attribute)
         value = CosemDateTime.from_datetime(self.clock + timedelta(seconds=self.ahead))
-        return Data.octets((value._replace(status=1) if self.invalid else value).encode())
+        return Data.octets((replace(value, status=1) if self.invalid else value).encode())
 
     def store(self, attribute: CosemAttribute, value: Data, /) -> None:
         if attribute.index != 2:

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from metercast.dlms.datetimes import (
     ANY,
@@ -59,7 +60,7 @@ def test_daylight_saving_is_told_in_status_and_deviation() -> None:
 
 def test_without_deviation_the_zone_decides_and_the_status_the_double_hour() -> None:
     first = CosemDateTime(CosemDate(2026, 10, 25), CosemTime(2, 30, 0, 0), NO_DEVIATION, STATUS_DST)
-    second = first._replace(status=0)
+    second = replace(first, status=0)
     assert first.to_datetime(zone=AMSTERDAM).astimezone(UTC).hour == 0
     assert second.to_datetime(zone=AMSTERDAM).astimezone(UTC).hour == 1
     with pytest.raises(DecodeError, match="neither deviation nor zone"):

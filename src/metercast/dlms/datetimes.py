@@ -1,12 +1,15 @@
 """COSEM date (5 octets), time (4) and date-time (12), with their wildcards (catalogue 3.2, Blue Book 4.1.6.1)."""
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone, tzinfo
 from enum import Enum
 from functools import lru_cache
 from struct import Struct
-from typing import NamedTuple, Self
+from typing import Self
+
+import msgspec
+from msgspec.structs import astuple
 
 from metercast.dlms.errors import DecodeError, EncodeError
 
@@ -36,7 +39,7 @@ class DeviationSign(Enum):
     INVERTED = 1
 
 
-class CosemDate(NamedTuple):
+class CosemDate(msgspec.Struct, frozen=True, order=True, gc=False):
     """The five octets as they are: wildcards keep their codes. `check` says whether they are in range."""
 
     year: int = ANY_YEAR
@@ -44,13 +47,16 @@ class CosemDate(NamedTuple):
     day: int = ANY
     weekday: int = ANY  # 1 is Monday
 
+    def __iter__(self) -> Iterator[int]:
+        return iter(astuple(self))
+
     @classmethod
     def decode(cls, octets: bytes) -> Self:
         """Any five octets; DecodeError at another length."""
         return cls(*_unpack(_DATE, octets, "date"))
 
     def encode(self) -> bytes:
-        return _pack(_DATE, self)
+        return _pack(_DATE, astuple(self))
 
     def check(self) -> None:
         """EncodeError naming the field that is out of range, or a weekday that its date does not have."""
@@ -67,7 +73,7 @@ class CosemDate(NamedTuple):
 
     def same_as(self, other: "CosemDate") -> bool:
         """Equal in meaning: the weekday of a whole date says nothing, so it may be left out."""
-        if self[:3] != other[:3]:
+        if (self.year, self.month, self.day) != (other.year, other.month, other.day):
             return False
         whole = self.year != ANY_YEAR and self.month <= 12 and self.day <= 31
         return self.weekday == other.weekday or (whole and ANY in (self.weekday, other.weekday))
@@ -79,13 +85,16 @@ class CosemDate(NamedTuple):
         return f"{year}-{month}-{day}"
 
 
-class CosemTime(NamedTuple):
+class CosemTime(msgspec.Struct, frozen=True, order=True, gc=False):
     """The four octets as they are."""
 
     hour: int = ANY
     minute: int = ANY
     second: int = ANY
     hundredths: int = ANY
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(astuple(self))
 
     @classmethod
     def decode(cls, octets: bytes) -> Self:
@@ -103,7 +112,7 @@ class CosemTime(NamedTuple):
         return value
 
     def encode(self) -> bytes:
-        return _pack(_TIME, self)
+        return _pack(_TIME, astuple(self))
 
     def check(self) -> None:
         """EncodeError naming the field that is out of range."""
@@ -114,14 +123,15 @@ class CosemTime(NamedTuple):
 
     def same_as(self, other: "CosemTime") -> bool:
         """Equal in meaning: hundredths that are not specified are 0."""
-        return self[:3] == other[:3] and self.hundredths % ANY == other.hundredths % ANY
+        same = (self.hour, self.minute, self.second) == (other.hour, other.minute, other.second)
+        return same and self.hundredths % ANY == other.hundredths % ANY
 
     def __str__(self) -> str:
-        text = ":".join("*" if part == ANY else f"{part:02}" for part in self[:3])
+        text = ":".join("*" if part == ANY else f"{part:02}" for part in (self.hour, self.minute, self.second))
         return text if self.hundredths in (0, ANY) else f"{text}.{self.hundredths:02}"
 
 
-class CosemDateTime(NamedTuple):
+class CosemDateTime(msgspec.Struct, frozen=True, order=True, gc=False):
     """The twelve octets as they are; `deviation` in minutes, NO_DEVIATION where it is not specified."""
 
     date: CosemDate = CosemDate()
@@ -132,8 +142,10 @@ class CosemDateTime(NamedTuple):
     @classmethod
     def decode(cls, octets: bytes) -> Self:
         """Any twelve octets; DecodeError at another length."""
-        fields = _unpack(_DATE_TIME, octets, "date-time")
-        return cls(CosemDate(*fields[:4]), CosemTime(*fields[4:8]), fields[8], fields[9])
+        year, month, day, weekday, hour, minute, second, hundredths, deviation, status = _unpack(
+            _DATE_TIME, octets, "date-time"
+        )
+        return cls(CosemDate(year, month, day, weekday), CosemTime(hour, minute, second, hundredths), deviation, status)
 
     def encode(self) -> bytes:
         return _pack(_DATE_TIME, (*self.date, *self.time, self.deviation, self.status))
@@ -195,14 +207,14 @@ class CosemDateTime(NamedTuple):
             zone = _zone(sign.value * self.deviation)
         elif zone is None:
             raise DecodeError(f"the date-time {self.date} {self.time} has neither deviation nor zone")
-        year, month, day, _ = self.date
-        hour, minute, second, hundredths = self.time
-        if second == ANY:
-            second = 0
-        microsecond = 0 if hundredths == ANY else hundredths * 10_000
+        date, time = self.date, self.time
+        second = 0 if time.second == ANY else time.second
+        microsecond = 0 if time.hundredths == ANY else time.hundredths * 10_000
         fold = 1 if self.daylight_saving is False else 0
         try:
-            return datetime(year, month, day, hour, minute, second, microsecond, zone, fold=fold)
+            return datetime(
+                date.year, date.month, date.day, time.hour, time.minute, second, microsecond, zone, fold=fold
+            )
         except ValueError:
             raise DecodeError(f"not an instant: {self.date} {self.time}") from None
 

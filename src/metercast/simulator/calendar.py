@@ -7,6 +7,8 @@ Attributes stand as their `Data`, in the order calendar name, season profile, we
 from datetime import tzinfo
 from itertools import pairwise
 
+from msgspec.structs import replace
+
 from metercast.dlms.data import Data, Tag
 from metercast.dlms.datetimes import ANY, CosemDateTime, CosemTime
 from metercast.dlms.errors import DecodeError, EncodeError
@@ -165,9 +167,9 @@ def _check_days(value: Data) -> None:
     for row in value.value:
         actions = row.value[1].value
         times = [CosemTime.decode(action.value[0].value) for action in actions]
-        if len(actions) > MAX_ACTIONS or any(ANY in time[:2] for time in times):
+        if len(actions) > MAX_ACTIONS or any(ANY in (time.hour, time.minute) for time in times):
             raise WrongValue
-        if any(earlier[:3] >= later[:3] for earlier, later in pairwise(times)):
+        if any(replace(earlier, hundredths=0) >= replace(later, hundredths=0) for earlier, later in pairwise(times)):
             raise WrongValue
         try:
             for time in times:

@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
+from msgspec.structs import replace
+
 from metercast.commands.contract import MeterSession, StepFailed
 from metercast.commands.parameters import chosen
 from metercast.dlms.cosem import CosemAttribute, CosemMethod
@@ -128,4 +130,4 @@ def encode_clock(instant: datetime, zone: ZoneInfo, dates: Dates) -> Data:
     """The nearest whole second in `zone`, with deviation and the DST bit; the weekday is left to the meter."""
     nearest = (instant + timedelta(milliseconds=500)).astimezone(zone).replace(microsecond=0)
     value = CosemDateTime.from_datetime(nearest, sign=dates.sign)
-    return Data(dates.date_time, value._replace(date=value.date._replace(weekday=0xFF)).encode())
+    return Data(dates.date_time, replace(value, date=replace(value.date, weekday=0xFF)).encode())

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
+from msgspec.structs import replace
 
 from metercast.commands.clock.clock_object import ClockObject, deviation_sign
 from metercast.commands.contract import MeterSession, StepFailed
@@ -168,7 +169,7 @@ def _same(one: Data, other: Data) -> bool:
 
 def _same_time(one: CosemDateTime, other: CosemDateTime) -> bool:
     """Seconds that are not specified are 0."""
-    return one.time._replace(second=one.time.second % ANY).same_as(other.time._replace(second=other.time.second % ANY))
+    return replace(one.time, second=one.time.second % ANY).same_as(replace(other.time, second=other.time.second % ANY))
 
 
 def _moment(data: Data) -> CosemDateTime | None:

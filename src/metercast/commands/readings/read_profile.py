@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
 import msgspec
+from msgspec.structs import replace
 
 from metercast.commands.clock.clock_object import CLASS_ID as CLOCK_CLASS
 from metercast.commands.clock.clock_object import TIME, instant_of
@@ -310,7 +311,7 @@ class _Reader:
             sign=self._profile.dates.sign,
             specify_deviation=rules.range_deviation,
         )
-        return Data.octets(value._replace(date=value.date._replace(weekday=0xFF)).encode())
+        return Data.octets(replace(value, date=replace(value.date, weekday=0xFF)).encode())
 
     def _decoded(self, buffer: Data) -> Iterator[Row]:
         packed = buffer.elements()

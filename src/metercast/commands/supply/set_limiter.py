@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 import msgspec
+from msgspec.structs import replace
 
 from metercast.commands.contract import CommandType, MeterSession, StepFailed
 from metercast.commands.parameters import ProfileObis, check_obis, chosen, object_of, require
@@ -99,7 +100,7 @@ def _fixed(parameters: SetLimiter, zone: ZoneInfo, dates: Dates) -> dict[int, Da
     profile = parameters.emergency_profile
     if profile is not None:
         moment = CosemDateTime.from_datetime(profile.activation_time.astimezone(zone), sign=dates.sign)
-        time = Data(dates.date_time, moment._replace(date=moment.date._replace(weekday=0xFF)).encode())
+        time = Data(dates.date_time, replace(moment, date=replace(moment.date, weekday=0xFF)).encode())
         duration = Data.double_long_unsigned(profile.duration_seconds)
         wanted[EMERGENCY_PROFILE] = Data.structure([Data.long_unsigned(profile.id), time, duration])
     if parameters.emergency_profile_groups is not None:

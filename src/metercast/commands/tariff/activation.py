@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from metercast.commands.parameters import require
 from metercast.dlms.data import Data, Tag
@@ -87,7 +88,7 @@ def encode_activation(moment: datetime, dates: Dates) -> Data:
     """The meter's local time. Its deviation is given only in the hour that a zone's clock shows twice."""
     ambiguous = moment.replace(fold=0).utcoffset() != moment.replace(fold=1).utcoffset()
     value = CosemDateTime.from_datetime(moment, sign=dates.sign, specify_deviation=ambiguous, specify_status=ambiguous)
-    return Data(dates.date_time, value._replace(date=value.date._replace(weekday=ANY)).encode())
+    return Data(dates.date_time, replace(value, date=replace(value.date, weekday=ANY)).encode())
 
 
 def decode_activation(data: Data) -> CosemDateTime | None:

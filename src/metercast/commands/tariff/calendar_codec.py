@@ -7,6 +7,8 @@ would understand them. Two calendars mean the same when their normal forms are e
 from collections.abc import Callable
 from typing import Any, NamedTuple, Self
 
+from msgspec.structs import replace
+
 from metercast.commands.parameters import chosen
 from metercast.commands.tariff.calendar import (
     Calendar,
@@ -191,13 +193,13 @@ def decode_tables(name: Data, seasons: Data, weeks: Data, days: Data) -> Tables:
 
 def _normal_time(time: CosemTime) -> CosemTime:
     """Hundredths that are not specified are 0, unless nothing of the time is."""
-    return time._replace(hundredths=0) if time.hundredths == ANY and time != CosemTime() else time
+    return replace(time, hundredths=0) if time.hundredths == ANY and time != CosemTime() else time
 
 
 def _normal_date(date: CosemDate) -> CosemDate:
     """The weekday of a whole date says nothing that the date does not say."""
     whole = date.year != ANY_YEAR and date.month <= 12 and date.day <= 31
-    return date._replace(weekday=ANY) if whole else date
+    return replace(date, weekday=ANY) if whole else date
 
 
 def tables_json(tables: Tables) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def _change_in(value: Data) -> ZoneChange | None:
     except EncodeError:
         raise Refusal(DataAccessResult.OTHER_REASON) from None
     last = day == LAST_DAY
-    if year != ANY_YEAR or month > 12 or not (last or day <= 28) or ANY in time[:2]:
+    if year != ANY_YEAR or month > 12 or not (last or day <= 28) or ANY in (time.hour, time.minute):
         raise Refusal(DataAccessResult.OTHER_REASON)
     return ZoneChange(month, 0 if weekday == ANY else weekday, last, 0 if last else day, time.hour, time.minute)
 

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import Final
 
+from msgspec.structs import replace
+
 from metercast.dlms.cosem import Selection
 from metercast.dlms.data import Data, Tag
 from metercast.dlms.datetimes import NO_DEVIATION, CosemDateTime
@@ -129,7 +131,7 @@ class DialectModel(ObjectModel):
         if len(octets) != 12 or not self._dialect.deviation_inverted:
             return octets
         moment = CosemDateTime.decode(octets)
-        return octets if moment.deviation == NO_DEVIATION else moment._replace(deviation=-moment.deviation).encode()
+        return octets if moment.deviation == NO_DEVIATION else replace(moment, deviation=-moment.deviation).encode()
 
     def _selection(self, selection: Selection) -> Selection:
         ranges = self._dialect.ranges
@@ -141,7 +143,7 @@ class DialectModel(ObjectModel):
         def bound(data: Data) -> Data:
             moment = CosemDateTime.decode(self._turned(data.octet_string(12)))
             if ranges != "deviation":
-                moment = moment._replace(deviation=0 if ranges == "utc" else NO_DEVIATION)
+                moment = replace(moment, deviation=0 if ranges == "utc" else NO_DEVIATION)
             return Data.octets(moment.encode())
 
         try:
