@@ -360,7 +360,7 @@ def test_whatever_happens_the_record_stays_true(name: str) -> None:
     run_state_machine_as_test(
         Machine,
         settings=settings(
-            max_examples={"sqlite": 25, "postgres": 10, "mongodb": 5}[name],  # servers are slower
+            max_examples={"sqlite": 25, "postgres": 6, "mongodb": 4}[name],  # servers are slower
             stateful_step_count=40,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

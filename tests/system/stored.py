@@ -112,8 +112,8 @@ class MongoStored:
     A task of one bucket is a document of `tasks`; of a larger one the buckets are in `task_buckets`.
     """
 
-    fleet = 250
-    kills = 3  # after each the next server waits for the end of the dead one's claim
+    fleet = 150
+    kills = 2  # after each the next server waits for the end of the dead one's claim
 
     def __init__(self, url: str) -> None:
         self.url = url
