@@ -350,7 +350,7 @@ def exchange_figures(name: str, exchange: Exchange) -> list[Figure]:
     if type(exchange) in _DLMS_COSEM:
         theirs = recorded([apdu[:2] + b"\xc1" + apdu[3:] for apdu in plain], general=True)
         contenders["dlms-cosem"] = lambda: dlms_cosem_session(exchange, theirs)
-    took = medians(contenders, 60 if len(plain) == 1 else 5)
+    took = medians(contenders, max(5, 400 // len(plain)))  # some hundredths of a second each
     detail = ", ".join(f"{each} {value:.0f} µs" for each, value in took.items())
     figures = [Figure(f"dlms: CPU of {name}, of the floor's", took["ours"] / took["floor"], bar=2.5, detail=detail)]
     if "dlms-cosem" in took:

@@ -94,6 +94,19 @@ class ClientAssociation:
     RemoteProtocolError nothing more can be done with it.
     """
 
+    __slots__ = (
+        "_associated",
+        "_exchange",
+        "_invoke",
+        "_negotiated",
+        "_opening",
+        "_protector",
+        "_server_size",
+        "_settings",
+        "_state",
+        "_transfer",
+    )
+
     def __init__(
         self,
         settings: AssociationSettings,

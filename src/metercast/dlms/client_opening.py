@@ -35,6 +35,15 @@ class ClientOpening:
     is what follows the AARE, None where nothing does. EncodeError where a key or the challenge is of a wrong size.
     """
 
+    __slots__ = (
+        "_challenge",
+        "_dedicated",
+        "_dedicated_key",
+        "_settings",
+        "hls",
+        "protector",
+    )
+
     def __init__(
         self, settings: AssociationSettings, counters: Counters, challenge: bytes, dedicated_key: bytes
     ) -> None:

@@ -121,12 +121,17 @@ def _encode(data: Data, parts: list[bytes], depth: int) -> None:
         count = len(value)
         parts.append(bytes((tag, count)) if count < 0x80 else bytes((tag,)) + encode_length(count))
         for element in value:
-            numeric = NUMERIC.get(element.tag)
+            kind = element.tag
+            numeric = NUMERIC.get(kind)
             if numeric is None:
-                _encode(element, parts, depth + 1)
+                octets = element.value
+                if kind == 9 and type(octets) is bytes and len(octets) < 0x80:
+                    parts.append(bytes((9, len(octets))) + octets)
+                else:
+                    _encode(element, parts, depth + 1)
                 continue
             try:
-                parts.append(numeric[3](element.tag, element.value))
+                parts.append(numeric[3](kind, element.value))
             except (struct.error, OverflowError):
                 encode_scalar(element.tag, element.value)  # says what is wrong
                 raise

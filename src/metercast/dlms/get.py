@@ -31,7 +31,8 @@ class GetRequestNormal(msgspec.Struct, frozen=True):
     selection: Selection | None = None
 
     def encode(self) -> bytes:
-        return bytes((GET_REQUEST, 1, self.invoke)) + self.attribute.encode() + encode_selection(self.selection)
+        head = bytes((GET_REQUEST, 1, self.invoke)) + self.attribute.encode()
+        return head + b"\x00" if self.selection is None else head + encode_selection(self.selection)
 
 
 class GetRequestNext(msgspec.Struct, frozen=True):

@@ -21,6 +21,16 @@ class HlsExchange:
     `protector` must know the server's system title before pass 3 where the mechanism proves titles.
     """
 
+    __slots__ = (
+        "_authentication",
+        "_challenge",
+        "_invoke",
+        "_protector",
+        "_prover",
+        "_server_challenge",
+        "_title",
+    )
+
     def __init__(self, settings: AssociationSettings, challenge: bytes, protector: Protector) -> None:
         hls.check_challenge(challenge)
         self._authentication = settings.authentication

@@ -39,35 +39,24 @@ class Negotiated:
         self.limit = limit
         self.access_limit = access_limit
         self._response_limit = response_limit
-
-    @property
-    def has_selective_access(self) -> bool:
-        """GET and SET take a selection."""
-        return bool(self.conformance & _SELECTIVE_ACCESS)
-
-    @property
-    def has_lists(self) -> bool:
-        """GET, SET and ACTION take a list."""
-        return bool(self.conformance & _MULTIPLE_REFERENCES)
-
-    @property
-    def has_access(self) -> bool:
-        return bool(self.conformance & _ACCESS)
-
-    @property
-    def has_general_blocks(self) -> bool:
-        return bool(self.conformance & _GENERAL_BLOCK_TRANSFER)
+        self.has_selective_access = bool(conformance & _SELECTIVE_ACCESS)  # GET and SET take a selection
+        self.has_lists = bool(conformance & _MULTIPLE_REFERENCES)  # GET, SET and ACTION take a list
+        self.has_access = bool(conformance & _ACCESS)
+        self.has_general_blocks = bool(conformance & _GENERAL_BLOCK_TRANSFER)
+        self._get_limit = self._limit_without(0)
+        self._set_limit = self._limit_without(_BLOCK_TRANSFER_SET)
 
     def get(self, invoke: int, attribute: CosemAttribute, selection: Selection | None) -> GetTransfer:
         self._demand(_GET, "GET")
-        self._demand_selection(selection is not None)
-        return GetTransfer(invoke, attribute, selection, self._limit_without(0), self._response_limit)
+        if selection is not None:
+            self._demand(_SELECTIVE_ACCESS, "selective access")
+        return GetTransfer(invoke, attribute, selection, self._get_limit, self._response_limit)
 
     def set(self, invoke: int, attribute: CosemAttribute, value: Data, selection: Selection | None) -> SetTransfer:
         self._demand(_SET, "SET")
-        self._demand_selection(selection is not None)
-        limit = self._limit_without(_BLOCK_TRANSFER_SET)
-        return SetTransfer(invoke, attribute, value, selection, limit, self.conformance)
+        if selection is not None:
+            self._demand(_SELECTIVE_ACCESS, "selective access")
+        return SetTransfer(invoke, attribute, value, selection, self._set_limit, self.conformance)
 
     def action(self, invoke: int, method: CosemMethod, parameter: Data | None) -> ActionTransfer:
         self._demand(_ACTION, "ACTION")

@@ -58,6 +58,19 @@ class Protector:
     what is sent; what is received may have either form.
     """
 
+    __slots__ = (
+        "_cipher",
+        "_dedicated",
+        "_last_received_dedicated",
+        "_last_sent",
+        "_next",
+        "_title",
+        "control",
+        "general",
+        "last_received",
+        "peer_title",
+    )
+
     def __init__(self, cipher: Cipher | None, control: int, system_title: bytes, counters: Counters) -> None:
         self._cipher = cipher
         self._dedicated: Cipher | None = None
@@ -107,9 +120,10 @@ class Protector:
             return apdu
         counter, tag, dedicated = self.next_counter(), apdu[0], self._dedicated
         if dedicated is None or tag == INITIATE_REQUEST:
-            if tag == INITIATE_REQUEST or (tag in GLO_TAGS and not self.general):
-                return encode_specific(GLO_TAGS, self.cipher, control, self._title, counter, apdu)
-            return encode_general(GENERAL_GLO, self.cipher, control, self._title, counter, apdu)
+            cipher = self._cipher or self.cipher
+            if tag == INITIATE_REQUEST or (not self.general and tag in GLO_TAGS):
+                return encode_specific(GLO_TAGS, cipher, control, self._title, counter, apdu)
+            return encode_general(GENERAL_GLO, cipher, control, self._title, counter, apdu)
         if tag in DED_TAGS and not self.general:
             return encode_specific(DED_TAGS, dedicated, control, self._title, counter, apdu)
         return encode_general(GENERAL_DED, dedicated, control, self._title, counter, apdu)

@@ -32,8 +32,8 @@ class SetRequestNormal(msgspec.Struct, frozen=True):
     selection: Selection | None = None
 
     def encode(self) -> bytes:
-        descriptor = self.attribute.encode() + encode_selection(self.selection)
-        return bytes((SET_REQUEST, 1, self.invoke)) + descriptor + encode_data(self.value)
+        selection = b"\x00" if self.selection is None else encode_selection(self.selection)
+        return bytes((SET_REQUEST, 1, self.invoke)) + self.attribute.encode() + selection + encode_data(self.value)
 
 
 class SetRequestFirstBlock(msgspec.Struct, frozen=True):

@@ -162,8 +162,11 @@ class AssociationSettings(msgspec.Struct, frozen=True, kw_only=True):
             raise LocalProtocolError(f"maximum receive PDU size {self.max_receive_pdu_size}")
         if not 1 <= self.block_window <= MAX_WINDOW:
             raise LocalProtocolError(f"a window of {self.block_window} general blocks is not 1 to {MAX_WINDOW}")
-        _check_title("client", self.client_system_title)
-        _check_title("server", self.server_system_title)
+        client, server = self.client_system_title, self.server_system_title
+        if client is not None and len(client) != TITLE_SIZE:
+            raise LocalProtocolError(f"the client's system title has {len(client)} octets, not {TITLE_SIZE}")
+        if server is not None and len(server) != TITLE_SIZE:
+            raise LocalProtocolError(f"the server's system title has {len(server)} octets, not {TITLE_SIZE}")
         if self.needs_client_title and self.client_system_title is None:
             raise LocalProtocolError("ciphering, hls-gmac, hls-sha256 and hls-ecdsa need the client's system title")
         self._check_authentication()
@@ -189,19 +192,15 @@ class AssociationSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     def _check_keys(self) -> None:
         if self.needs_keys:
-            size = self.key_size
-            for name, key in (("encryption", self.encryption_key), ("authentication", self.authentication_key)):
-                if key is None or len(key) != size:
-                    what = f"the {name} key of suite {self.security_suite}"
-                    raise LocalProtocolError(f"{what} is missing or has not {size} octets")
+            size = KEY_SIZES[self.security_suite]
+            encryption, authentication = self.encryption_key or b"", self.authentication_key or b""
+            if len(encryption) != size or len(authentication) != size:
+                name = "encryption" if len(encryption) != size else "authentication"
+                what = f"the {name} key of suite {self.security_suite}"
+                raise LocalProtocolError(f"{what} is missing or has not {size} octets")
         if self.dedicated and not self.protection.security_control & ENCRYPTED:
             raise LocalProtocolError("a dedicated key is sent to the server, and so needs encryption")
         if self.dedicated and self.broadcast:
             raise LocalProtocolError("a dedicated key is for one server, not of the broadcast key set")
         if self.general_protection and self.protection is _UNPROTECTED:
             raise LocalProtocolError("general protection needs protection")
-
-
-def _check_title(name: str, title: bytes | None) -> None:
-    if title is not None and len(title) != TITLE_SIZE:
-        raise LocalProtocolError(f"the {name}'s system title has {len(title)} octets, not {TITLE_SIZE}")

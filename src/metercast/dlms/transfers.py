@@ -115,6 +115,13 @@ def check_fits(apdu: bytes, limit: int | None) -> bytes:
 class GetTransfer:
     answer = GET_RESPONSE
 
+    __slots__ = (
+        "_blocks",
+        "_response_limit",
+        "first",
+        "invoke",
+    )
+
     def __init__(
         self,
         invoke: int,
@@ -149,6 +156,12 @@ class GetTransfer:
 
 class SetTransfer:
     answer = SET_RESPONSE
+
+    __slots__ = (
+        "_cutting",
+        "first",
+        "invoke",
+    )
 
     def __init__(
         self,
