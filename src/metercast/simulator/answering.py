@@ -21,6 +21,9 @@ from metercast.simulator.transfers import MAX_TRANSFER
 _METER_EVENT = CosemAttribute(1, name("0.0.96.11.0.255"), 2)
 
 
+_GENERAL_BLOCKS = Conformance.GENERAL_BLOCK_TRANSFER.value
+
+
 class Answering:
     """One association's answers as APDUs, in the order in which they go out; `window` is of general blocks."""
 
@@ -47,7 +50,7 @@ class Answering:
 
     def answers(self, request: Request) -> list[bytes]:
         """Never raises, whatever the octets."""
-        if not self._association.conformance & Conformance.GENERAL_BLOCK_TRANSFER:
+        if not self._association.conformance & _GENERAL_BLOCKS:
             return self._alone(request)
         try:
             if request.apdu[:1] == bytes((GENERAL_BLOCK_TRANSFER,)):
