@@ -47,7 +47,7 @@ from metercast.dlms.set import (
     decode_set_response,
     encode_values,
 )
-from metercast.dlms.transfers import Cutting, Reassembly, check_fits, result_of, room_for_raw
+from metercast.dlms.transfers import Cutting, Reassembly, check_fits, next_block, result_of, room_for_raw
 
 _BLOCK_TRANSFER_SET = Conformance.BLOCK_TRANSFER_SET.value
 _BLOCK_TRANSFER_ACTION = Conformance.BLOCK_TRANSFER_ACTION.value
@@ -124,9 +124,7 @@ class SetListTransfer:
         response = decode_set_response(apdu)
         cutting = self._cutting
         if isinstance(response, SetResponseBlock):
-            if cutting is None:
-                raise UnexpectedAnswer(f"acknowledges block {response.block} of a request in one APDU")
-            return SetRequestBlock(self.invoke, cutting.after(response.block)).encode()
+            return SetRequestBlock(self.invoke, next_block(cutting, response.block)).encode()
         if isinstance(response, (SetResponseList, SetResponseLastBlockList)):
             _check_count(len(response.results), self._count)
             if cutting is not None and not cutting.done and DataAccessResult.SUCCESS in response.results:
@@ -171,9 +169,7 @@ class ActionListTransfer:
         response = decode_action_response(apdu)
         cutting = self._cutting
         if isinstance(response, ActionResponseNext):
-            if cutting is None:
-                raise UnexpectedAnswer(f"acknowledges block {response.block} of a request in one APDU")
-            return ActionRequestBlock(self.invoke, cutting.after(response.block)).encode()
+            return ActionRequestBlock(self.invoke, next_block(cutting, response.block)).encode()
         if isinstance(response, ActionResponseList):
             return self._finish(response.responses)
         if isinstance(response, ActionResponseNormal):

@@ -100,6 +100,13 @@ class Cutting:
         return Block(self.done, self.sent, raw)
 
 
+def next_block(cutting: Cutting | None, acknowledged: int) -> Block:
+    """The block behind the acknowledged one; UnexpectedAnswer where the request was no block."""
+    if cutting is None:
+        raise UnexpectedAnswer(f"acknowledges block {acknowledged} of a request in one APDU")
+    return cutting.after(acknowledged)
+
+
 def room_for_raw(limit: int, head: int) -> int:
     """Octets of raw data that fit an APDU of `limit` octets with `head` before last-block, number and length."""
     room = limit - head - 5
@@ -188,9 +195,7 @@ class SetTransfer:
         response = decode_set_response(apdu)
         cutting = self._cutting
         if isinstance(response, SetResponseBlock):
-            if cutting is None:
-                raise UnexpectedAnswer(f"acknowledges block {response.block} of a request in one APDU")
-            return SetRequestBlock(self.invoke, cutting.after(response.block)).encode()
+            return SetRequestBlock(self.invoke, next_block(cutting, response.block)).encode()
         if not isinstance(response, (SetResponseNormal, SetResponseLastBlock)):
             raise UnexpectedAnswer("a list of results where one attribute was written")
         if response.result != _SUCCESS:
@@ -231,9 +236,7 @@ class ActionTransfer:
         response = decode_action_response(apdu)
         cutting = self._cutting
         if isinstance(response, ActionResponseNext):
-            if cutting is None:
-                raise UnexpectedAnswer(f"acknowledges block {response.block} of a request in one APDU")
-            return ActionRequestBlock(self.invoke, cutting.after(response.block)).encode()
+            return ActionRequestBlock(self.invoke, next_block(cutting, response.block)).encode()
         if isinstance(response, ActionResponseNormal):
             return self._finish(response.response)
         if not isinstance(response, ActionResponseBlock):
