@@ -86,16 +86,7 @@ class Population:
         and general ciphering, where anything is ciphered. `clock_offset` None gives each clock an error of its own,
         below a minute. `dialect` is what they all do otherwise than the usual meter.
         """
-        if not 0 <= gateway <= count <= MAX_METERS:
-            raise ValueError(f"{count} meters, {gateway} behind a gateway: at most {MAX_METERS}, the gateway's within")
-        if hdlc is not None and gateway and hdlc.address_size == 1:
-            raise ValueError("meters on one serial line are told apart by an HDLC address of 2 or 4 octets")
-        if hdlc is not None and hdlc.address_size == 2 and gateway > LAST_SHORT_PHYSICAL - FIRST_PHYSICAL:
-            raise ValueError("so many meters on one serial line need an HDLC address of 4 octets")
-        if own_addresses and base_port == 0:
-            raise ValueError("meters with addresses of their own need a port")
-        if base_port and not own_addresses and base_port + count > 65536:
-            raise ValueError(f"{count} ports from {base_port} up: above 65535")
+        _check_places(count, base_port, gateway, hdlc, own_addresses=own_addresses)
         meters = []
         for index in range(count):
             behind = index >= count - gateway
@@ -126,13 +117,7 @@ class Population:
                     general_protection=general and spec.protection != "none",
                 )
             )
-        gateways: tuple[GatewaySpec, ...] = ()
-        if gateway:
-            first = meters[count - gateway]
-            gateways = (
-                GatewaySpec(name="gw-1", host=first.host, port=first.port, second_connection=second_connection),
-            )
-        return cls(_with_faults(meters, faults, seed), gateways)
+        return cls(_with_faults(meters, faults, seed), _gateways(meters[count - gateway :], second_connection))
 
     def device_records(self, endpoints: Endpoints | None = None) -> Iterator[dict[str, Any]]:
         """The meters as device documents. `endpoints` tells (host, port) by meter id where the system chose."""
@@ -158,6 +143,28 @@ def write_device_records(path: Path, records: Iterator[dict[str, Any]]) -> int:
             lines.write(json.dumps(record, separators=(",", ":")) + "\n")
             count += 1
     return count
+
+
+def _check_places(count: int, base_port: int, gateway: int, hdlc: HdlcSpec | None, *, own_addresses: bool) -> None:
+    """ValueError where there is no room for so many meters."""
+    if not 0 <= gateway <= count <= MAX_METERS:
+        raise ValueError(f"{count} meters, {gateway} behind a gateway: at most {MAX_METERS}, the gateway's within")
+    if hdlc is not None and gateway and hdlc.address_size == 1:
+        raise ValueError("meters on one serial line are told apart by an HDLC address of 2 or 4 octets")
+    if hdlc is not None and hdlc.address_size == 2 and gateway > LAST_SHORT_PHYSICAL - FIRST_PHYSICAL:
+        raise ValueError("so many meters on one serial line need an HDLC address of 4 octets")
+    if own_addresses and base_port == 0:
+        raise ValueError("meters with addresses of their own need a port")
+    if base_port and not own_addresses and base_port + count > 65536:
+        raise ValueError(f"{count} ports from {base_port} up: above 65535")
+
+
+def _gateways(behind: Sequence[MeterSpec], second_connection: Literal["close", "wait"]) -> tuple[GatewaySpec, ...]:
+    """The one that these meters stand behind; none where there are none."""
+    if not behind:
+        return ()
+    first = behind[0]
+    return (GatewaySpec(name="gw-1", host=first.host, port=first.port, second_connection=second_connection),)
 
 
 def _meter(
