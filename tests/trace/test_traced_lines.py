@@ -121,6 +121,19 @@ def test_what_the_twin_does_not_follow_is_struck_out(link: Any) -> None:
     assert traced.masked(octets) == b"*" * len(octets)
 
 
+def test_a_fault_of_the_twin_is_told_once_and_without_its_text(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken:
+        def __getattr__(self, name: str) -> Any:
+            raise RuntimeError(SECRET.hex())
+
+    twin: Link = Broken()
+    traced = TracedLink(WrapperLink(16, 1), twin)
+    for _ in range(3):
+        octets = traced.send(GetRequestNormal(0xC1, PIN).encode())
+        assert traced.masked(octets) == b"*" * len(octets)
+    assert [record.getMessage() for record in caplog.records] == ["a trace strikes out more than secrets: RuntimeError"]
+
+
 def test_any_octets_change_nothing_for_the_session() -> None:
     """A link that is listened in on gives and takes what one does that is not."""
     for seed in range(600):

@@ -6,6 +6,7 @@ wrong with the twin, the session does not notice.
 """
 
 import contextlib
+import logging
 from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -19,6 +20,8 @@ from metercast.driver.errors import PeerClosed
 from metercast.driver.transport import Transport
 
 _MAX_UNSENT: Final = 1000
+
+_log = logging.getLogger(__name__)
 
 
 class Recorder(Protocol):
@@ -42,6 +45,7 @@ class TracedLink:
         self._masker = Masker()
         self._incoming = FrameCutter()
         self.unsent: deque[bytes] = deque(maxlen=_MAX_UNSENT)
+        self._is_told = False
 
     @property
     def is_open(self) -> bool:
@@ -56,8 +60,10 @@ class TracedLink:
 
     def send(self, apdu: bytes) -> bytes:
         octets = self._link.send(apdu)
-        with contextlib.suppress(Exception):  # what is missing then is struck out whole
+        try:
             self.unsent.append(self._twin.send(self._masker.mask(apdu)))
+        except Exception as error:
+            self._tell(error)
         return octets
 
     def receive(self, data: bytes) -> list[bytes]:
@@ -101,7 +107,8 @@ class TracedLink:
             return data
         try:
             return b"".join(map(self._masked_frame, self._incoming.feed(data)))
-        except Exception:
+        except Exception as error:
+            self._tell(error)
             return MASK * len(data)
 
     def _masked_frame(self, found: Found) -> bytes:
@@ -116,11 +123,22 @@ class TracedLink:
         return found._replace(info=found.info[:kept] + MASK * (len(found.info) - kept)).encode()
 
     def _both(self, octets: bytes, of_twin: Callable[[], bytes]) -> bytes:
-        with contextlib.suppress(Exception):
+        try:
             twin = of_twin()
             if octets:
                 self.unsent.append(twin)
+        except Exception as error:
+            self._tell(error)
         return octets
+
+    def _tell(self, error: Exception) -> None:
+        """No fault here is the session's: what is missing then is struck out, and it is logged once.
+
+        The error's own text stays out of the log: it could hold the secret.
+        """
+        if not self._is_told:
+            self._is_told = True
+            _log.warning("a trace strikes out more than secrets: %s", type(error).__name__)
 
 
 class TracedTransport:
